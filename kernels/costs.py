@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from .target import target
+from .target import LANES, target
 
 _PAGE = 4096
 _MOST = 1 << 40
@@ -129,12 +129,15 @@ class StreamCosts(NamedTuple):
         In the second-level cache, in the third, and in none.
     latency
         From asking for a line of memory until it is there.
+    weights
+        In no cache, where tiles multiply few pixels by them: a stream with fewer lines under way.
     """
 
     near: float
     far: float
     memory: float
     latency: float
+    weights: float
 
     def of(self, count: float) -> float:
         """Return the cost of a byte of data of so many bytes, which a step before has made.
@@ -144,6 +147,13 @@ class StreamCosts(NamedTuple):
         if 2 * count <= target().l2:
             return self.near
         return self.far if 2 * count <= target().l3 else self.memory
+
+    def uses_of_vector(self) -> float:
+        """Return how many multiply-adds take as long as a vector of float32 takes from memory.
+
+        Products of fewer rows wait for their weights.
+        """
+        return 4 * LANES * self.memory
 
     def bytes_ahead(self) -> int:
         """Return how many bytes of a stream are under way from memory at a time: a power of two.

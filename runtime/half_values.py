@@ -25,12 +25,10 @@ from .emission import Emission
 from .graph import Graph, Node
 from .groups import Group
 from .ops import attention
+from .ops.packed_weights import few_rows
 from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
 from .symbolic import product
-
-_FEW_ROWS = 8
-"""Rows up to which a product is one of vectors."""
 
 
 def find_half_values(
@@ -209,4 +207,4 @@ def _is_product(node: Node) -> bool:
     else:
         rows = product(result[:-1])
         fits = not node.attribute("transA", 0) and x.rank > 1
-    return fits and (not isinstance(rows, int) or rows > _FEW_ROWS)
+    return fits and (not isinstance(rows, int) or rows > few_rows())

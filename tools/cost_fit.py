@@ -22,7 +22,14 @@ from ..kernels.machine_costs import (
 from ..kernels.storage import recalled, replaced
 from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
-from .cost_trials import LayerTrial, layer_trials, reload_cost, tile_costs, vector_costs
+from .cost_trials import (
+    LayerTrial,
+    layer_trials,
+    reload_cost,
+    streamed_weight_cost,
+    tile_costs,
+    vector_costs,
+)
 from .latency_trial import latency_ns
 from .least_squares import nonnegative_least_squares
 from .roofline import SIZES, Roofline, roofline
@@ -31,7 +38,7 @@ from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 5
+_VERSION = 6
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -137,10 +144,12 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     stores = tile_stores()
     if stores is not None:
         costs = costs._replace(tile_stores=stores)
+    progress("streams of weights")
+    weights = streamed_weight_cost()
     progress("steps that compute nothing")
     per_ns = ceilings.gflops / (2 * LANES)
     costs = costs._replace(
-        streams=_streams(ceilings, per_ns, latency_ns()),
+        streams=_streams(ceilings, per_ns, latency_ns())._replace(weights=weights),
         reload=reload_cost(),
         step=round(step_ns() * per_ns, 1),
     )
@@ -154,7 +163,7 @@ def _streams(ceilings: Roofline, per_ns: float, latency: float) -> StreamCosts:
     """
     sizes = target().l2 // 2, target().l3 // 2, SIZES[-1]
     near, far, memory = (round(per_ns / ceilings.bandwidth(size), 4) for size in sizes)
-    return StreamCosts(near, far, memory, round(per_ns * latency, 1))
+    return StreamCosts(near, far, memory, round(per_ns * latency, 1), memory)
 
 
 def _fit_layers(progress: Callable[[str], None]) -> tuple[Costs, list[Fit]]:

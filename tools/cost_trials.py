@@ -227,8 +227,13 @@ _LAYERS = [TrialLayer(3, *sizes) for sizes in (
     (256, 1024, 14), (2048, 512, 7), (32, 32, 56), (64, 32, 40),
 )] + [TrialLayer(1, *sizes, has_residual=True) for sizes in (
     (64, 256, 56), (128, 512, 28), (256, 1024, 14),
+)] + [TrialLayer(1, *sizes) for sizes in (
+    (512, 512, 2), (256, 512, 3), (512, 512, 3), (256, 256, 4), (512, 512, 5),
 )]  # fmt: skip
-"""Layers whose weights fit a cache."""
+"""Layers whose weights fit a cache; the last ones have as few pixels as points of small images."""
+_STREAMED = TrialLayer(3, 512, 512, 7), TrialLayer(3, 512, 480, 7)
+"""Layers whose weights for `_STREAMED_FORM`, 70 MiB, meet four pixels each, and few caches hold."""
+_STREAMED_FORM = _WINOGRAD[0]
 _BYTE_LAYERS = [TrialLayer(3, *sizes, "u8") for sizes in (
     (64, 64, 56), (64, 128, 28), (128, 64, 28), (128, 128, 28),
 )]  # fmt: skip
@@ -239,12 +244,26 @@ def layer_trials() -> list[LayerTrial]:
     return tried([*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)])
 
 
-def tried(layers: Sequence[TrialLayer]) -> list[LayerTrial]:
-    """Run layers in the forms that are tried."""
+def streamed_weight_cost() -> float:
+    """Run layers of few pixels that wait for their weights; what a byte of these takes."""
+    trials = tried(_STREAMED, lambda _: [_STREAMED_FORM])
+    numbers = sum(
+        counts(form.sizes, layer.layer.kernel, layer.layer.strides)[0]
+        * layer.channels
+        * layer.filters
+        for layer, form, _ in trials
+    )
+    return round(sum(min(trial.costs) for trial in trials) / (4 * numbers), 4)
+
+
+def tried(
+    layers: Sequence[TrialLayer], forms: Callable[[TrialLayer], list[Form]] = TrialLayer.forms
+) -> list[LayerTrial]:
+    """Run layers in some forms, those that are tried."""
     cases = {
         f"{number} {form}": (layer, form)
         for number, layer in enumerate(layers)
-        for form in layer.forms()
+        for form in forms(layer)
     }
     _, options = checked_options(1, "fp32", "none")
     chosen = sorted_choices({
@@ -282,7 +301,7 @@ def _layer_times(engine: Engine, feeds: dict[str, Any], names: Sequence[str]) ->
 
 def _nodes(name: str, layer: TrialLayer, form: Form) -> list[str]:
     """Return the names of a trial's nodes, of which the last one is measured."""
-    is_cold = form == layer.forms()[0] or layer.size <= _SMALL
+    is_cold = layer not in _STREAMED and (form == layer.forms()[0] or layer.size <= _SMALL)
     return [f"{name} before", name] if is_cold else [name]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kernels.compiler import native_function
 from ..kernels.registry import Pointer, kernel
-from ..kernels.simd import load_i64
+from ..kernels.simd import load_i64, store_i64
 from ..kernels.trials import least_times
 from ..runtime.memory import new_arena
 
@@ -16,12 +16,17 @@ _LINE, _STEPS, _TURNS = 64, 20_000, 5
 
 
 @kernel
-def chase(thread: int, part: int, until: int, parts: int, x: Pointer, steps: int) -> int:
-    """Go from address to address, each of which the word at the one before is; end at a line."""
-    at = x
+def chase(thread: int, part: int, until: int, parts: int, place: Pointer, steps: int) -> int:
+    """Go from address to address, each of which the word at the one before is.
+
+    The first one is at ``place``, where the last one is left: no call meets lines of another, which
+    a cache would hold.
+    """
+    at = load_i64(place, 0)
     for _ in range(steps):
         at = load_i64(at, 0)
-    return at & (_LINE - 1)
+    store_i64(place, 0, at)
+    return 0
 
 
 def latency_ns() -> float:
@@ -30,6 +35,7 @@ def latency_ns() -> float:
     count, each = _BYTES // _LINE, _LINE // 8
     order = np.random.default_rng(0).permutation(count)
     words[order * each] = words.ctypes.data + np.roll(order, -1) * _LINE
-    record = chase.record(x=words[order[0] * each :], steps=_STEPS)
+    place = words[order[:1] * each]
+    record = chase.record(place=place, steps=_STEPS)
     call = native_function(chase.address)
     return least_times([lambda: call(record.ctypes.data)], _TURNS)[0] / _STEPS

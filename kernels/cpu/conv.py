@@ -267,12 +267,14 @@ def convolve(
             column = group * out_channels + p * panel
             group, p = (panel_last - 1) // panels, (panel_last - 1) % panels
             end = group * out_channels + min(out_channels, (p + 1) * panel)
-            for h in range(h0, h1):
-                columns_here = last_width if h == out_height - 1 else out_width
+            # Pixels of one long row are one call, however it is cut.
+            at_once = h1 - h0 if flat else 1
+            for h in range(h0, h1, at_once):
+                pixels = (at_once - 1) * out_width
+                pixels += last_width if h + at_once == out_height else out_width
                 run_epilogue(
-                    after, block, image,
-                    0 if flat else h, h * out_width if flat else 0, columns_here, column,
-                    end - column,
+                    after, block, image, 0 if flat else h, h * out_width if flat else 0, pixels,
+                    column, end - column,
                 )  # fmt: skip
         row += h1 - h0
     return 0

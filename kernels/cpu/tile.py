@@ -26,7 +26,7 @@ from ..arithmetic import ARITHMETIC, KINDS
 from ..emitter import BYTE, unpacked
 from ..fields import positions
 from ..registry import Pointer, emitted, kernel_factory
-from ..target import EMBEDDED_BROADCAST, LANES
+from ..target import EMBEDDED_BROADCAST, HAS_MASKS, LANES
 from ..vectors import I64, intrinsic
 from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores, half_of
 
@@ -95,7 +95,7 @@ class Tile(SumStores):
         self.is_half = ending == "halves"
         # Every such operand is a load, of which few rows would then have too many.
         self.embedded = EMBEDDED_BROADCAST and operand == "memory" and mr > FEW_ROWS
-        self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
+        self.fetches = -(-nv * LANES * 4 // _LINE) if HAS_MASKS else 1
 
     def start(self, c: Any) -> list[Any]:
         """Accumulators: bias (or zero) at the first block of the reduction, else c."""
@@ -132,14 +132,15 @@ class Tile(SumStores):
     def reduce(self, a: Any, ahead: Any, accumulators: list[Any]) -> list[Any]:
         """Run the reduction: segments, and in each L multiply-adds per accumulator.
 
-        Every step of it prefetches a line of what comes later (`panel`); of the next block of a
-        wide panel, whose steps use four lines, two: all at once would have the products wait for
-        them. Returns the address of the next line to prefetch, and the sums.
+        Every step of it prefetches what comes later (`panel`): as many lines as it uses itself,
+        spread over its share, which is so much where a panel meets a single tile. AVX2's tiles,
+        which loads bound, ask for one, as many as those of two vectors use. Returns the address of
+        the next line to prefetch, and the sums.
         """
         builder, args = self.builder, self.args
         b = builder.inttoptr(args.b, BYTE)
         lda, step = args.lda, args.ahead_step
-        parts = [I64(0), builder.lshr(step, I64(1))]
+        parts = [self._share(step, part) for part in range(self.fetches)]
         groups = range(0, self.mr, _ROWS_PER_POINTER)
         double = builder.shl(lda, I64(1))
         row_offsets = [I64(0), lda, double]
@@ -175,6 +176,12 @@ class Tile(SumStores):
             return [*streams, *moved, *sums]
 
         return self.counted_loop("s0", args.s0, [a, b, ahead, *accumulators], outer)[2:]
+
+    def _share(self, step: Any, part: int) -> Any:
+        """Return where a line begins of those that a step prefetches."""
+        if self.fetches == 1:
+            return I64(0)
+        return self.builder.udiv(self.builder.mul(step, I64(part)), I64(self.fetches))
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
         """Residual and activation of float32."""

@@ -37,7 +37,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     window = Window.of(node, kernel_sizes(node))
     bias = node.input(2)
     epilogue = Epilogue.match(emit, node, group.body, 1)
-    wide = None if group.gate else _wide_pixels(emit, node, window)
+    wide = None if group.gate else _wide_pixels(emit, node, window, epilogue)
     if _is_beyond(node, groups, epilogue, wide):
         _lower_conv(emit, node, Group([node], node))
         emit_pointwise(emit, Group(group.body))
@@ -77,7 +77,9 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         wide.emit(emit, conv)
 
 
-def _wide_pixels(emit: Emission, node: Node, window: Window) -> WidePixels | None:
+def _wide_pixels(
+    emit: Emission, node: Node, window: Window, epilogue: Epilogue
+) -> WidePixels | None:
     """Return the wide pixels of a convolution whose results fill a part of a vector.
 
     Numbers beside a window meet weights of zero, so what is not finite reaches further than it
@@ -95,7 +97,8 @@ def _wide_pixels(emit: Emission, node: Node, window: Window) -> WidePixels | Non
     if window.dilations == (1, 1):
         size = 1, height, width
         faster = gain(window.kernel, size, channels, filters, 1, window.strides)
-    return WidePixels.best(filters, channels, window, result.dims[-1], SINGLE, faster)
+    passes = int(bool(epilogue.nodes) or epilogue.residual is not None)  # see `_is_beyond`
+    return WidePixels.best(filters, channels, window, result.dims[-1], SINGLE, faster, passes)
 
 
 def _is_beyond(node: Node, groups: int, epilogue: Epilogue, wide: WidePixels | None) -> bool:

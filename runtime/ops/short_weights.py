@@ -17,7 +17,8 @@ from .packed_weights import PackedWeights, constant_matrix
 from .term_products import follows_product
 
 MOST_ROWS = 16
-"""With more rows the multiply-adds take longer than reading the weights."""
+"""With more rows the multiply-adds take longer than reading the weights: on Zen 4, one thread, both
+forms take the same from 7 to 12 rows (1024 x 1024: 8 rows 158 us), up to 6 these are faster."""
 _LEAST_WEIGHTS = 1 << 16
 """Fewer lie in a near cache."""
 _LARGEST = 2.0**127

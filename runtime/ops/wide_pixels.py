@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...kernels.cpu import packing
+from ...kernels.machine_costs import machine_costs
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..strides import channels_last_order, contiguous_strides, same_strides
@@ -27,8 +29,8 @@ from .windows import Along, Window
 
 QUAD, PAIR, SINGLE = 4, 2, 1
 """Channels in a word: of bytes, of integers of 16 bits, and of float32."""
-_LEAST_GAIN = 1.3
-"""How many times fewer products are worth another pass over the result, or over the image."""
+_ROWS = 64
+"""Stands for rows of pixels, of which a convolution does not know the number here."""
 _MOST_COLUMNS = 4 * LANES
 _JOINED = {
     QUAD: (1, 2, 4, 8, 16),
@@ -82,27 +84,38 @@ class WidePixels:
     @classmethod
     def best(
         cls, filters: int, channels: int, window: Window, out_width: Dim, word: int = QUAD,
-        gain: float = 1.0,
+        gain: float = 1.0, passes: int = 0,
     ) -> WidePixels | None:  # fmt: skip
-        """Return those with the least products; None where plain ones have about as few.
+        """Return those that cost least; None where these are plain ones.
 
         ``word`` channels are multiplied at a time. Plain pixels have another form that is so many
-        times as fast (``gain``).
+        times as fast (``gain``), and go without some ``passes`` over the result.
         """
         own = window.columns
         if own.dilation != 1 or not isinstance(own.before, int) or window.depth.taps != 1:
             return None
 
-        def vectors(wide: WidePixels) -> float:
-            """Vectors of products for each pixel of the result, and row of the window."""
-            words = wide.taps * -(-wide.read * channels // word)
-            each = -(-wide.joined * filters // LANES) * words / wide.joined
-            if not isinstance(out_width, int) or out_width == 0:
-                return each
-            return each * -(-out_width // wide.joined) * wide.joined / out_width
+        def cost(wide: WidePixels) -> float:
+            """Cost of the products of each pixel of the result."""
+            words, width = -(-wide.read * channels // word), None
+            depth = window.rows.taps * wide.taps * words
+            share = 1.0 / wide.joined
+            if isinstance(out_width, int) and out_width > 0:
+                width = -(-out_width // wide.joined)
+                share = width / out_width
+            stride = 4 * wide.stride * words
+            return share * packing.pixel_cost(width, wide.joined * filters, depth, stride, _ROWS)
 
-        found = min(cls._all(filters, channels, own, word), key=vectors)
-        is_less = vectors(found) * _LEAST_GAIN <= vectors(cls(taps=own.taps)) / gain
+        def with_passes(wide: WidePixels) -> float:
+            """Cost with that of copies of the result, and of the image, that may be needed."""
+            is_whole = isinstance(out_width, int) and out_width % wide.joined == 0
+            numbers = 4 * filters * (passes + (not is_whole))
+            if wide.read > 1:
+                numbers += (4 if word == SINGLE else 1) * channels * own.stride * window.rows.stride
+            return cost(wide) + 2 * numbers * machine_costs().streams.near
+
+        found = min(cls._all(filters, channels, own, word), key=with_passes)
+        is_less = with_passes(found) < cost(cls(taps=own.taps, stride=own.stride)) / gain
         return found if is_less else None
 
     @classmethod

@@ -13,7 +13,7 @@ from ...kernels.cpu.winograd_halves import winograd_half_input, winograd_half_ou
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.machine_costs import machine_costs
 from ...kernels.registry import Kernel
-from ...kernels.target import L2_BYTES, LANES
+from ...kernels.target import L2_BYTES
 from ..emission import Emission
 from ..symbolic import Dim, ceil_divide, product
 from ..tensors import Tensor
@@ -188,12 +188,15 @@ def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[s
     down, across = (
         ceil_divide(size, side) for size, side in zip(height_width(conv.y.shape), tile, strict=True)
     )
-    tiles = conv.x.shape[0] * slices_of(conv.y.shape) * down * across
-    if isinstance(tiles, int):
-        block = min(block, tiles)
-    mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels, kind=points.kind)
+    of_image, images = slices_of(conv.y.shape) * down * across, conv.x.shape[0]
+    if isinstance(images * of_image, int):
+        block = min(block, images * of_image)
+    usual = block
+    if isinstance(of_image, int) and not isinstance(images, int):
+        usual = min(block, of_image)  # for one image, as the form is chosen
+    mr, nv = packing.choose_tile(usual, out_channels // conv.groups, channels, kind=points.kind)
     rows = set(range(1, mr + 1))
     fields = tile_fields(mr, nv, out_channels // conv.groups, rows, points.kind)
     # A multiply-add uses a vector of weights once.
-    fetch = max(round(4 * LANES * machine_costs().streams.memory), 1)
+    fetch = max(round(machine_costs().streams.uses_of_vector()), 1)
     return {"block": block, "fetch": fetch, **fields}

@@ -132,7 +132,7 @@ class Layer(NamedTuple):
     def _fetch(self) -> float:
         """Cost of the weights of a tap from memory."""
         weights = self.channels * self.out_channels * self.groups * self.slices
-        return 4 * weights * machine_costs().streams.memory
+        return 4 * weights * machine_costs().streams.weights
 
     def pixel_terms(self, width: int | None = None, rows: int = 1) -> float:
         """What products of a pixel cost, in ``rows`` of so many; None: not known, and many."""

@@ -156,7 +156,7 @@ def test_rows_that_share_lines_of_the_cache_are_few():
 
 
 def test_a_byte_costs_what_its_level_does():
-    streams = StreamCosts(1.0, 2.0, 3.0, 1.0)
+    streams = StreamCosts(1.0, 2.0, 3.0, 1.0, 3.0)
     found = target()
     assert streams.of(found.l2 // 2) == streams.of(0) == 1.0
     assert streams.of(found.l2) == streams.of(found.l3 // 2) == 2.0

@@ -151,6 +151,6 @@ def test_strips_pay_where_the_near_cache_saves_more_than_they_cost(rng, far, ste
     """A map that only the third level holds costs no more where that is as fast as the second."""
     side = int((target().l2 / 64 / 4) ** 0.5) + 8
     net = Net(rng, 8, (1, side, side)).conv(64, 1).depthwise(3, pads=[1] * 4).conv(8, 1)
-    costs = machine_costs()._replace(streams=StreamCosts(1.0, far, 2.0, 1.0), step=step)
+    costs = machine_costs()._replace(streams=StreamCosts(1.0, far, 2.0, 1.0, 2.0), step=step)
     with costs_given(costs):
         check(net.model(), image(rng, 1, 8, side, side), joined)

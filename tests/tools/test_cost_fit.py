@@ -147,7 +147,7 @@ def test_streams_are_those_of_each_level():
     """With 16 multiply-adds in a nanosecond a byte at 4 of them in one costs 4."""
     gbps = (*(8.0 if size <= target().l2 else 4.0 for size in SIZES[:-1]), 2.0)
     found = cost_fit._streams(Roofline("test", 1, 512.0, gbps), 16.0, 100.0)
-    assert found == (2.0, 4.0, 8.0, 1600.0)
+    assert found == (2.0, 4.0, 8.0, 1600.0, 8.0)
 
 
 def test_a_line_of_memory_takes_longer_than_one_of_a_cache(monkeypatch):

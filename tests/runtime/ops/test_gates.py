@@ -10,7 +10,7 @@ from sardonyx.kernels.machine_costs import costs_given, machine_costs
 @pytest.fixture(autouse=True)
 def even_streams():
     """Bytes cost the same wherever they lie."""
-    with costs_given(machine_costs()._replace(streams=StreamCosts(1.0, 1.0, 1.0, 1.0))):
+    with costs_given(machine_costs()._replace(streams=StreamCosts(1.0, 1.0, 1.0, 1.0, 1.0))):
         yield
 
 
@@ -124,7 +124,7 @@ def test_two_convolutions_of_one_gated_map(check):
 def test_weights_are_scaled_where_they_cost_less_than_the_map(check, memory, count):
     """33 results of 99 pixels: weights that come from memory may cost three times as much."""
     nodes, weights = block(24, 33)
-    streams = StreamCosts(1.0, 1.0, memory, 1.0)
+    streams = StreamCosts(1.0, 1.0, memory, 1.0, memory)
     with costs_given(machine_costs()._replace(streams=streams)):
         session = check(nodes, images(24, (1, 11, 9)), weights, threads=[1])
     assert scalings(session) == count

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx.helper import make_node
-from sardonyx.runtime.ops.packed_weights import WIDENED_ROWS
+from sardonyx.runtime.ops.packed_weights import WIDENED_ROWS, few_rows
 
 from .conftest import build
 
@@ -21,7 +21,7 @@ def kernels(session: sardonyx.Session) -> str:
     return " ".join(str(kernel) for kernel in session.engine.program.kernels)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("rows", [1, 3, few_rows()])
 def test_close_to_float32(rows: int) -> None:
     x, w, c = normal(rows, 300), normal(70, 300), normal(70)
     nodes = [
@@ -127,7 +127,7 @@ def test_weights_stay_small(way: str) -> None:
         x = normal(1, rows, DEPTH)
         session = sardonyx.Session(build(nodes, [{"x": x}], weights, opset=21))
         assert not session.engine.program.host_steps
-        is_small = way != "float16" or rows <= 8
+        is_small = way != "float16" or rows <= few_rows()
         name = "packed_product" if rows < WIDENED_ROWS or way == "float16" else "widened_product"
         assert (name in kernels(session)) == is_small
         size = sum(a.nbytes for a in weights.values())

@@ -11,9 +11,10 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 from sardonyx import Session
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
 from sardonyx.kernels.target import LANES
 from sardonyx.kernels.unit_rates import words_pay
-from sardonyx.runtime.ops.wide_pixels import WidePixels
+from sardonyx.runtime.ops.wide_pixels import SINGLE, WidePixels
 from sardonyx.runtime.ops.windows import Window
 
 from .conftest import build
@@ -162,13 +163,29 @@ def test_strict_sums_have_no_products_with_zeros() -> None:
     assert np.isnan(y).sum() == 9
 
 
+def test_passes_over_results_are_asked_of_the_cost_model() -> None:
+    """A width that joined pixels do not divide takes a copy, and what follows a step of its own."""
+    window, filters = Window.over([7, 7], [1, 1], [1, 1], [3] * 4), LANES // 2
+
+    def joins(near: float, width: int, passes: int = 0) -> bool:
+        costs = machine_costs()
+        with costs_given(costs._replace(streams=costs.streams._replace(near=near))):
+            found = WidePixels.best(filters, 16, window, width, SINGLE, passes=passes)
+        return found is not None
+
+    assert joins(0.0, 225)
+    assert joins(1e3, 240)
+    assert not joins(1e3, 227)
+    assert not joins(1e3, 240, passes=1)
+
+
 def test_pixels_are_joined_only_where_fewer_products_are_left() -> None:
     def best(filters: int, channels: int, taps: int, stride: int = 1) -> WidePixels | None:
         window = Window.over([3, taps], [1, stride], [1, 1], [1, taps // 2, 1, taps // 2])
         return WidePixels.best(filters, channels, window, 1024)
 
     assert best(64, 64, 3) is None
-    assert best(8, 32, 1) is None
+    assert best(LANES, 32, 1) is None
     assert best(16, 3, 3, 2) is None
     few = best(1, 32, 7)
     assert few is not None
