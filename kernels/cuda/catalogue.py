@@ -76,25 +76,28 @@ def _name(family: str, tile: Any, variant: str = "") -> str:
     return f"{family} {tile.element} {tile.m} x {tile.n}" + (f" {variant}" if variant else "")
 
 
-def _epilogue(result: Result) -> Epilogue:
-    return Epilogue("" if result == "i32" else "column")
+def epilogue_of(tile: Tile | FloatTile) -> Epilogue:
+    """Return the epilogue that a tile is compiled with: what most layers have."""
+    if tile.element == "s8":
+        return Epilogue("" if tile.result == "i32" else "scaled")
+    return Epilogue("column")
 
 
 def _by_warps(tile: Tile, targets: tuple[str, ...], variant: str = "") -> Entry:
-    make = functools.partial(product.product, tile, _epilogue(tile.result))
+    make = functools.partial(product.product, tile, epilogue_of(tile))
     words = "i" * len(matrices.PARAMETERS)
     name = _name("product", tile, variant)
     return Entry(name, make, words, tile, tile.shared_bytes, 1, targets)
 
 
-def _by_groups(tile: GroupTile) -> Entry:
-    make = functools.partial(bulk_product.bulk_product, tile, _epilogue(tile.result))
-    words, name = "i" * len(bulk_product.PARAMETERS), _name("bulk product", tile)
+def _by_groups(tile: GroupTile, variant: str = "") -> Entry:
+    make = functools.partial(bulk_product.bulk_product, tile, epilogue_of(tile))
+    words, name = "i" * len(bulk_product.PARAMETERS), _name("bulk product", tile, variant)
     return Entry(name, make, words, tile, tile.shared_bytes, 1, ("sm_90a",))
 
 
 def _windows(tile: Tile) -> Entry:
-    make = functools.partial(convolution.convolution, tile, _epilogue(tile.result))
+    make = functools.partial(convolution.convolution, tile, epilogue_of(tile))
     words, size = "i" * len(windows.PARAMETERS), windows.shared_bytes(tile)
     return Entry(_name("convolution", tile), make, words, tile, size, 1, _ALL)
 
@@ -144,6 +147,8 @@ def entries() -> list[Entry]:
         _by_warps(Tile("bf16", "bf16", 128, 128, 64, 32, 3, "kn"), _ALL, "rows of B"),
         _by_warps(Tile("bf16", "bf16", 128, 128, 64, 32, 3, "nk", False), _ALL, "unaligned"),
         _by_groups(GroupTile("bf16", "bf16", 128, 128, 64, 128, 4)),
+        _by_warps(Tile("s8", "bf16", 128, 128, 64, 32, 3), _ALL, "scaled"),
+        _by_groups(GroupTile("s8", "bf16", 128, 256, 64, 256, 4), "scaled"),
         *(_attention(AttentionTile("bf16", "bf16", head)) for head in (64, 128)),
         _attention(AttentionTile("f16", "f16", 128, is_causal=True)),
         _floats(FloatTile(), "columns of B"),

@@ -20,6 +20,7 @@ from . import operations as operations
 from .memory import Memory
 from .process_memory import ProcessMemory
 from .program import program_of
+from .races import Accesses
 
 _IDLE_TURNS = 20
 """Turns of a thread that polls and finds nothing, one after the other, until we give up."""
@@ -94,6 +95,8 @@ class Block:
         Those (mbarrier) that lie in shared memory, by address.
     warp_groups : dict of int to Group
         What warp groups have under way.
+    accesses : Accesses, optional
+        Those to shared memory, where races are looked for.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Block:
         self.error: BaseException | None = None
         self.barriers: dict[int, Any] = {}
         self.warp_groups: dict[int, Any] = {}
+        self.accesses: Accesses | None = None
         self._ready: deque[Thread] = deque()
         self._waiting: dict[Any, list[tuple[Thread, Any]]] = defaultdict(list)
         self._done = threading.Lock()
@@ -198,6 +202,8 @@ class Block:
             return
         self._ready.extend(other for other, _ in waiting if other is not thread)
         waiting.clear()
+        if self.accesses is not None and not count:
+            self.accesses.barriers += 1
 
     def together(self, thread: Thread, program: Any, count: int, arguments: Any) -> Any:
         """Execute what neighbouring threads do together; the last that comes does it for all."""
@@ -231,6 +237,7 @@ def launch(
     memory: Memory | ProcessMemory,
     shared_bytes: int = 0,
     seed: int | None = None,
+    finds_races: bool = False,
 ) -> list[Block]:
     """Run a kernel, block after block.
 
@@ -250,6 +257,8 @@ def launch(
         Shared memory of a block.
     seed : int, optional
         Of the order of a block's threads; without one they begin in their order.
+    finds_races : bool
+        Whether accesses to shared memory are looked at (`races`): twice the time.
 
     Returns
     -------
@@ -259,7 +268,7 @@ def launch(
     Raises
     ------
     Exception
-        What a thread raised: `Deadlock`, `IndexError` of memory, `PtxError`.
+        What a thread raised: `Deadlock`, `Race`, `IndexError` of memory, `PtxError`.
     """
     generator = None if seed is None else np.random.default_rng(seed)
     order = range if generator is None else generator.permutation
@@ -267,6 +276,8 @@ def launch(
     blocks = []
     for z, y, x in np.ndindex(sizes[::-1]):
         block = Block((x, y, z), sizes, shared_bytes, memory)
+        if finds_races:
+            block.accesses = Accesses(shared_bytes)
         block.run(kernel, threads, tuple(arguments), order)
         blocks.append(block)
     return blocks

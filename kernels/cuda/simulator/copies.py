@@ -25,7 +25,9 @@ def _copy(state: State, line: Line) -> None:
             if count > size or start % size:
                 raise PtxError(f"cp.async of {count} of {size} bytes at {start:#x}")
             state.block.memory.part(start, count)
-            thread.pending.append((there, start, count))
+            thread.pending.append((there, int(ends[i]), start, count))
+            if state.block.accesses is not None:
+                state.block.accesses.refuse_write(thread.index, int(ends[i]), size)
 
 
 @operation("cp.async.commit_group")
@@ -40,7 +42,9 @@ def _wait(state: State, line: Line) -> None:
     (left,) = line.operands
     for thread in state.threads:
         while len(thread.groups) > left:
-            for there, start, count in thread.groups.pop(0):
+            for there, end, start, count in thread.groups.pop(0):
+                if state.block.accesses is not None:
+                    state.block.accesses.write(thread.index, end, len(there))
                 there[:] = 0
                 if count:
                     there[:count] = state.block.memory.part(start, count)

@@ -47,6 +47,10 @@ def _views(state: State, line: Line, place: Any, size: int) -> list[np.ndarray |
         elif is_shared:
             thread.trace[f"{state.name} {size}"].append(address)
             views.append(shared_bytes(state, address, size))
+            accesses = state.block.accesses
+            if accesses is not None:
+                note = accesses.write if line.opcode[0] == "st" else accesses.read
+                note(thread.index, address, size)
         else:
             views.append(state.block.memory.view(address, size))
     return views

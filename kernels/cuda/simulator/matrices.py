@@ -82,6 +82,8 @@ def _ldmatrix(state: State, line: Line) -> None:
         rows = addresses[8 * matrix : 8 * matrix + 8].tolist()
         for row, thread in zip(rows, state.threads[8 * matrix :], strict=False):
             thread.trace["ldmatrix 16"].append(row)
+            if state.block.accesses is not None:
+                state.block.accesses.read(thread.index, row, 16)
         elements = np.stack([shared_bytes(state, row, 16).view(np.uint16) for row in rows])
         if "trans" in line.opcode:
             elements = elements.T

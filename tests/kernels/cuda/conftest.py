@@ -72,6 +72,7 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
         epilogue: Epilogue = PLAIN,
         apply: Callable[[np.ndarray], np.ndarray] = lambda x: x,
         seed: int | None = None,
+        finds_races: bool = False,
     ) -> list[Block]:
         scale = 20 if tile.element == "s8" else 1
         a, b = (
@@ -107,7 +108,9 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
         grid = (-(-m // tile.m), -(-n // tile.n), batch)
         arguments = (*addresses, m, n, k, *pitches, *steps)
         kernel = make(tile, epilogue)
-        blocks = launch(kernel, grid, tile.threads, arguments, memory, tile.shared_bytes, seed)
+        blocks = launch(
+            kernel, grid, tile.threads, arguments, memory, tile.shared_bytes, seed, finds_races
+        )
         error = np.abs(numbers(c[..., :n], tile.result) - apply(expected))
         limit = {"f32": 1e-5, "i32": 0, "bf16": 2.0**-8, "f16": 2.0**-11}[tile.result]
         allowed = limit * np.maximum(np.abs(expected), 0 if tile.result == "i32" else 8)

@@ -31,7 +31,9 @@ def attended(rng, tile, queries, keys, head, batch=1, heads=1, sharing=1, past=0
     sizes = (queries, keys, head, sharing, past, np.float32(scale * np.log2(np.e)))
     grid = (-(-queries // tile.rows), heads, batch)
     arguments = (*places, *sizes, *strides)
-    blocks = launch(attention(tile), grid, tile.threads, arguments, memory, tile.shared_bytes)
+    blocks = launch(
+        attention(tile), grid, tile.threads, arguments, memory, tile.shared_bytes, finds_races=True
+    )
     a, b, c = (meant(each, tile.element) for each in (q, k, v))
     b, c = (each.repeat(sharing, axis=1) for each in (b, c))
     scores = scale * a @ b.swapaxes(2, 3)

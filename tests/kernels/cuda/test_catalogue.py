@@ -1,10 +1,9 @@
 """Every kernel of the catalogue, as it is compiled, runs one or two blocks in the simulator."""
 
 import pytest
-from sardonyx.kernels.cuda.catalogue import entries
+from sardonyx.kernels.cuda.catalogue import entries, epilogue_of
 from sardonyx.kernels.cuda.tensor_cores.attention import attention
 from sardonyx.kernels.cuda.tensor_cores.bulk_product import bulk_product
-from sardonyx.kernels.cuda.tensor_cores.epilogue import Epilogue
 from sardonyx.kernels.cuda.tensor_cores.float_product import float_product
 from sardonyx.kernels.cuda.tensor_cores.product import product
 from sardonyx.kernels.cuda.tensor_cores.tiles import FloatTile, GroupTile
@@ -17,10 +16,6 @@ ENTRIES = {entry.name: entry for entry in entries()}
 
 def of_family(word):
     return [name for name in ENTRIES if word in name]
-
-
-def epilogue_of(tile):
-    return Epilogue("" if tile.result == "i32" else "column")
 
 
 @pytest.mark.parametrize("name", of_family("product"))
