@@ -51,7 +51,7 @@ class Fake:
     cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = copy
 
     def cuLaunchKernel(self, function, *more):
-        *shape, shared, stream, parameters, extra = more
+        *shape, _shared, _stream, parameters, _extra = more
         count = 3
         places = (ctypes.c_int64 * count).from_address(parameters)
         words = [ctypes.c_int64.from_address(place).value for place in places]
