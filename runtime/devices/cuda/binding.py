@@ -91,9 +91,7 @@ class CudaBinding(Binding):
         self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
         self._launches: list[Ready | None] = []
-        self._captured: dict[
-            tuple[int, int, frozenset[int]], Any
-        ] = {}  # None of what was queued once
+        self._captured: dict[tuple[int, int, frozenset[int]], Any] = {}  # None: queued once
         super().__init__(executable, threads)
         program = executable.program
         self.device_bases = np.zeros_like(self.bases)
