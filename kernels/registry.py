@@ -175,10 +175,15 @@ def kernel_factory(
         given.apply_defaults()
         if len(given.args) > len(parameters):
             return build(*given.args)
-        return Kernel(factory(*parameters), parameters, getattr(factory, "is_emitted", False))
+        return Kernel(factory(*parameters), parameters, _is_emitted(factory, parameters))
 
     functools.update_wrapper(build, factory)
     return build
+
+
+def _is_emitted(factory: Any, parameters: tuple[int | str, ...]) -> bool:
+    condition = getattr(factory, "is_emitted", None)
+    return condition is not None and condition(*parameters)
 
 
 def emitted(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,5 +191,14 @@ def emitted(factory: Callable[..., Any]) -> Callable[..., Any]:
 
     Their vectors, loops and what is computed before them are as an intrinsic emits them.
     """
-    factory.is_emitted = True  # type: ignore[attr-defined]
-    return factory
+    return emitted_if(lambda *parameters: True)(factory)
+
+
+def emitted_if(condition: Callable[..., bool]) -> Callable[..., Any]:
+    """Declare that (`emitted`) of the kernels with some parameters."""
+
+    def declare(factory: Callable[..., Any]) -> Callable[..., Any]:
+        factory.is_emitted = condition  # type: ignore[attr-defined]
+        return factory
+
+    return declare

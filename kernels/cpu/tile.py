@@ -25,7 +25,7 @@ from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
 from ..emitter import BYTE, unpacked
 from ..fields import positions
-from ..registry import Pointer, emitted, kernel_factory
+from ..registry import Pointer, emitted_if, kernel_factory
 from ..target import EMBEDDED_BROADCAST, HAS_MASKS, LANES
 from ..vectors import I64, intrinsic
 from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores, half_of
@@ -272,8 +272,15 @@ def _tile(typingctx, mr, nv, kind, operand, ending, record):  # type: ignore[no-
     return types.void(mr, nv, kind, operand, ending, record), codegen
 
 
+def _has_few_steps(
+    mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0], ending: str = ENDINGS[0]
+) -> bool:
+    """Tell whether a tile has little code behind its sums: not where bytes are added to them."""
+    return ending != "added"
+
+
 @kernel_factory
-@emitted
+@emitted_if(_has_few_steps)
 def tile(
     mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0], ending: str = ENDINGS[0]
 ) -> Callable[..., int]:
