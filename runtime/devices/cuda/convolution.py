@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....kernels.cuda.convolution import convolution
+from ....kernels.cuda.depthwise_convolution import depthwise_convolution
 from ...emission import Emission
 from ...graph import Node
 from ...groups import Group
@@ -17,7 +18,7 @@ from ...ops.windows import (
     window_fields,
 )
 from ...strides import channels_last_order
-from ...symbolic import product
+from ...symbolic import Dim, product
 from ...tensors import Tensor, short_name
 from .tiles import Tiles
 
@@ -33,15 +34,41 @@ def lower_conv(emit: Emission, node: Node, group: Group) -> None:
     w = emit.ordered(w, (*range(2, rank), 1, 0))
     y = emit.output(node, order=channels_last_order(rank))
     bias = None if node.input(2) is None else emit.ordered(emit.tensor(node.values[2]))
-    channels, filters = w.shape[1], w.shape[0] // groups
+    filters = Filters(w, bias, groups, w.shape[1], w.shape[0] // groups)
+    emit_convolution(emit, window, filters, x, y)
+
+
+class Filters(NamedTuple):
+    """Filters of a convolution: ``own`` ones of each group, of so many channels.
+
+    The weights lie tap by tap, channel by channel, the filters of all groups side by side.
+    """
+
+    weights: Tensor
+    bias: Tensor | None
+    groups: int
+    channels: Dim
+    own: Dim
+
+
+def emit_convolution(
+    emit: Emission, window: Window, filters: Filters, x: Tensor, y: Tensor,
+    output: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Emit a convolution; ``y`` may be some pixels of the ``output``."""
+    w, bias, groups, channels, count = filters
     usual, few = Tiles.of(emit)
-    tile = few if isinstance(filters, int) and filters <= few.bn else usual
+    tile = few if isinstance(count, int) and count <= few.bn else usual
+    kind, fields = short_name(y.dtype), window_over(window, x, y)
+    if channels == 1:
+        kernel = depthwise_convolution(kind)
+    else:
+        kernel, fields["channels"] = convolution(kind, *tile), channels
     emit.step(
-        convolution(short_name(y.dtype), *tile),
-        outputs=[y],
+        kernel,
+        outputs=[output or y],
         flops=2 * product(y.shape) * channels * window.taps,
-        x=x, w=w, y=y, bias=bias, channels=channels, filters=filters, groups=groups,
-        **window_over(window, x, y),
+        x=x, w=w, y=y, bias=bias, filters=count, groups=groups, **fields,
     )  # fmt: skip
 
 

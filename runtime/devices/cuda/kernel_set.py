@@ -8,13 +8,15 @@ from collections.abc import Callable
 from ....kernels.cuda.kernel import CudaKernel, find
 from ....kernels.ref import KernelRef
 from ..kernel_set import AnyKernel, KernelSet
+from .conv_transpose import lower_conv_transpose
 from .convolution import lower_conv
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
-    ("", "MaxPool"): lower_max, ("", "AveragePool"): lower_average,
+    ("", "ConvTranspose"): lower_conv_transpose, ("", "MaxPool"): lower_max,
+    ("", "AveragePool"): lower_average,
 }  # fmt: skip
 
 
