@@ -1,4 +1,4 @@
-"""Operators along one axis: position of the extreme, running sums and products."""
+"""Operators along one axis: position of the extreme, running sums and products, the k largest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, SIZES, STORE, store_i64
 from .threads import cuda
+from .top_k import top_k as top_k
 
 
 @cuda_factory
