@@ -12,11 +12,13 @@ from .conv_transpose import lower_conv_transpose
 from .convolution import lower_conv
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
+from .recurrent import lower_recurrent
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
     ("", "ConvTranspose"): lower_conv_transpose, ("", "MaxPool"): lower_max,
-    ("", "AveragePool"): lower_average,
+    ("", "AveragePool"): lower_average, ("", "LSTM"): lower_recurrent,
+    ("", "GRU"): lower_recurrent, ("", "RNN"): lower_recurrent,
 }  # fmt: skip
 
 
