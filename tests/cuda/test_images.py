@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import sardonyx
 from onnx import helper
 
-from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
+from .both import same_as_cpu
+from .runs import check, floats
 
 node = helper.make_node
 
@@ -71,15 +71,6 @@ def test_depthwise_convolutions_of_signals_and_volumes():
     check([node("Conv", ["x", "w"], ["y"], group=3)], signal, {"w": floats(3, 1, 4)})
     weights = {"w": floats(2, 1, 2, 2, 3)}
     check([node("Conv", ["x", "w"], ["y"], group=2)], {"x": floats(1, 2, 4, 4, 5)}, weights)
-
-
-def same_as_cpu(one, feeds, weights=None):
-    """Compare with the CPU: onnx.reference cannot divide the filters of several groups."""
-    model = model_of([one], feeds, weights)
-    session, cpu = on_gpu(model), sardonyx.Session(model.SerializeToString())
-    assert kernels_elsewhere(session) == []
-    for got, wanted in zip(session.run(None, feeds), cpu.run(None, feeds), strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [

@@ -5,7 +5,8 @@ import pytest
 import sardonyx
 from onnx import helper
 
-from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
+from .both import same_as_cpu
+from .runs import check, floats
 
 node = helper.make_node
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -19,16 +20,6 @@ def layer(operator, directions=1, dtype=np.float32):
         name: floats(directions, *shape, seed=seed).astype(dtype) / 2
         for seed, (name, shape) in enumerate(shapes.items())
     }
-
-
-def same_as_cpu(one, feeds, weights):
-    model = model_of([one], feeds, weights)
-    session, cpu = on_gpu(model), sardonyx.Session(model.SerializeToString())
-    assert kernels_elsewhere(session) == []
-    for got, wanted in zip(session.run(None, feeds), cpu.run(None, feeds), strict=True):
-        assert got.shape == wanted.shape
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
-    return session
 
 
 @pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])

@@ -1,0 +1,62 @@
+"""ReduceLogSumExp."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..fields import Pointer
+from .blocks import block_fold, larger
+from .kernel import Body, Fields, Launch, Limits, cuda_factory
+from .launches import over_sums
+from .memory import LOAD, SIZES, STORE
+from .numbers import SCOPE
+from .threads import cuda
+
+_NUMBERS: dict[str, Any] = {"f32": np.float32, "f64": np.float64}
+_exp, _log = SCOPE["math_exp"], SCOPE["math_log"]
+
+
+def _launch(f: Fields, limits: Limits) -> Launch:
+    kept = f["k0"] * f["k1"] * f["k2"] * f["k3"]
+    return over_sums(kept, f["r0"] * f["r1"] * f["r2"] * f["r3"], limits)
+
+
+@cuda_factory
+def log_sum_exp(dtype: str) -> Body | None:
+    """Compute log(sum(exp(x))), the maximum taken out first; fields as of ``reduce``."""
+    if dtype not in _NUMBERS:
+        return None
+    number, load, store, size = _NUMBERS[dtype], LOAD[dtype], STORE[dtype], SIZES[dtype]
+    top_of, sum_of = block_fold("max", number), block_fold("sum", number)
+
+    def body(
+        x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
+        xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
+        r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int, status: Pointer,
+    ) -> None:  # fmt: skip
+        kept, reduced = k0 * k1 * k2 * k3, r0 * r1 * r2 * r3
+        step = cuda.gridDim.x * cuda.blockDim.y
+        for begin in range(cuda.blockIdx.x * cuda.blockDim.y, kept, step):
+            at = begin + cuda.threadIdx.y
+            count = reduced if at < kept else 0  # all threads come to the folds
+            i3, i2, i1, i0 = at % k3, at // k3 % k2, at // (k3 * k2) % k1, at // (k3 * k2 * k1)
+            source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2 + i3 * xk3) * size
+            top = number(-np.inf)
+            for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
+                j3, j2, j1, j0 = j % r3, j // r3 % r2, j // (r3 * r2) % r1, j // (r3 * r2 * r1)
+                top = larger(top, load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3))
+            top = top_of(top)
+            shift = number(0) if top == number(-np.inf) or top == number(np.inf) else top
+            total = number(0)
+            for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
+                j3, j2, j1, j0 = j % r3, j // r3 % r2, j // (r3 * r2) % r1, j // (r3 * r2 * r1)
+                value = load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3)
+                total += number(_exp(value - shift))
+            total = sum_of(total)
+            if cuda.threadIdx.x == 0 and at < kept:
+                result = top if shift != top and top == top else number(shift + _log(total))
+                store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, result)
+
+    return Body(body, _launch)
