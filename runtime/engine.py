@@ -14,13 +14,14 @@ import numpy as np
 from ..errors import InvalidArgument, KernelError
 from . import team as teams
 from .arguments import Shapes, Signature
-from .devices.find import device_of
+from .devices.cpu import Cpu
 from .executable import Executable
 from .executor import Context
 from .memory import give_back, prefault
 from .program import Program
 
 if TYPE_CHECKING:
+    from .devices.device import Device
     from .profile import RunProfile
 
 
@@ -56,7 +57,7 @@ class Engine:
         self.threads = threads
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
-        self._device = device_of(program.metadata.get("device", "cpu"))
+        self._device = _device_of(program)
         self._device.load(program)
         self._executable = Executable(program, self._device)
         teams.enroll(self, threads)
@@ -175,3 +176,13 @@ class Engine:
             idle.append(context)
             raise
         return context
+
+
+def _device_of(program: Program) -> Device:
+    """Return what a program was lowered for."""
+    name = program.metadata.get("device", "cpu")
+    if name == "cpu":
+        return Cpu()
+    from .devices.find import device_of  # which takes as long to import as a small run
+
+    return device_of(name)

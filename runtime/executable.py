@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from ..kernels.abi import (
 )
 from ..kernels.compiler import native_function
 from . import team as teams
-from .devices.device import Device
 from .element_types import make_known
 from .limits import Limits
 from .program import Program
+
+if TYPE_CHECKING:
+    from .devices.device import Device
 
 
 class Executable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,13 +29,14 @@ from . import endings
 from . import team as teams
 from .arguments import Shapes, Signature
 from .binding import Binding, Output
-from .devices.copied import Copied
 from .executable import Executable
 from .host_calls import HostCall, host_ports
 from .memory import allocated, keep_at_hand
 from .objects import bytes_of
 from .program import Reading, Stretch
-from .ticks import nanoseconds_per_tick
+
+if TYPE_CHECKING:
+    from .devices.copied import Copied
 
 _empty = np.empty
 
@@ -98,6 +99,8 @@ class Context:
     @property
     def nanoseconds_per_tick(self) -> float:
         """Length of a tick of what `run` writes."""
+        from .ticks import nanoseconds_per_tick  # which only a profile needs
+
         return nanoseconds_per_tick()
 
     def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:

@@ -12,7 +12,6 @@ from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from ..kernels.folders import warn_once
 from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
 from .choices import Suggestions
-from .devices.find import full_name
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -62,6 +61,8 @@ def checked_options(
         expected = "max_iterations must be a number"
         options["max_iterations"] = whole(max_iterations, expected, 0, SIZE_LIMIT - 1)
     if device != "cpu":
+        from .devices.find import full_name  # which few sessions need
+
         options["device"] = full_name(device)
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)

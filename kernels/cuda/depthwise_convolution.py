@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from ..fields import Pointer
 from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import over_rows
 from .memory import LOAD, STORE
 from .threads import cuda
+from .tiles import NUMBERS
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
@@ -26,7 +23,7 @@ def depthwise_convolution(kind: str) -> Body:
     for each filter, or is null. Neighbouring threads read neighbouring channels.
     """
     load, store = LOAD[kind], STORE[kind]
-    number: Any = {"f32": np.float32, "f64": np.float64}[kind]
+    number = NUMBERS[kind]
 
     def body(
         x: Pointer, w: Pointer, y: Pointer, bias: Pointer, images: int, groups: int, filters: int,
@@ -62,7 +59,7 @@ def depthwise_convolution(kind: str) -> Body:
                                 u = left + j * dilation_w
                                 if 0 <= u < width:
                                     part = load(w, (tap + j) * channels + channel)
-                                    total += load(x, line + u * x_pixel) * part
+                                    total = number(total + load(x, line + u * x_pixel) * part)
                 store(y, target + channel, total)
 
     return Body(body, _launch)

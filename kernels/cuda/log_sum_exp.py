@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,10 @@ from .blocks import block_fold, larger
 from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import over_sums
 from .memory import LOAD, SIZES, STORE
-from .numbers import SCOPE
 from .threads import cuda
 
-_NUMBERS: dict[str, Any] = {"f32": np.float32, "f64": np.float64}
-_exp, _log = SCOPE["math_exp"], SCOPE["math_log"]
+_D = np.float64
+_MAX, _SUM = block_fold("max", np.float64), block_fold("sum", np.float64)
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
@@ -25,11 +25,11 @@ def _launch(f: Fields, limits: Limits) -> Launch:
 
 @cuda_factory
 def log_sum_exp(dtype: str) -> Body | None:
-    """Compute log(sum(exp(x))), the maximum taken out first; fields as of ``reduce``."""
-    if dtype not in _NUMBERS:
+    """Compute log(sum(exp(x))), the maximum taken out first, in float64; fields of ``reduce``."""
+    if dtype[0] != "f":
         return None
-    number, load, store, size = _NUMBERS[dtype], LOAD[dtype], STORE[dtype], SIZES[dtype]
-    top_of, sum_of = block_fold("max", number), block_fold("sum", number)
+    load, store, size = LOAD[dtype], STORE[dtype], SIZES[dtype]
+    number: Any = np.float32 if dtype == "f32" else np.float64
 
     def body(
         x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
@@ -43,20 +43,20 @@ def log_sum_exp(dtype: str) -> Body | None:
             count = reduced if at < kept else 0  # all threads come to the folds
             i3, i2, i1, i0 = at % k3, at // k3 % k2, at // (k3 * k2) % k1, at // (k3 * k2 * k1)
             source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2 + i3 * xk3) * size
-            top = number(-np.inf)
+            top = _D(-np.inf)
             for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
                 j3, j2, j1, j0 = j % r3, j // r3 % r2, j // (r3 * r2) % r1, j // (r3 * r2 * r1)
-                top = larger(top, load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3))
-            top = top_of(top)
-            shift = number(0) if top == number(-np.inf) or top == number(np.inf) else top
-            total = number(0)
+                top = larger(top, _D(load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3)))
+            top = _MAX(top)
+            total = _D(0)
             for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
                 j3, j2, j1, j0 = j % r3, j // r3 % r2, j // (r3 * r2) % r1, j // (r3 * r2 * r1)
-                value = load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3)
-                total += number(_exp(value - shift))
-            total = sum_of(total)
+                value = _D(load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3))
+                total += _D(math.exp(value - top)) if value < top else _D(1)
+            total = _SUM(total)
             if cuda.threadIdx.x == 0 and at < kept:
-                result = top if shift != top and top == top else number(shift + _log(total))
-                store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, result)
+                is_plain = top > _D(-np.inf) and top < _D(np.inf)
+                result = top + _D(math.log(total)) if is_plain else top
+                store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, number(result))
 
     return Body(body, _launch)

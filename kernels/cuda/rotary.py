@@ -1,4 +1,4 @@
-"""Rotary embedding: pairs of elements turned by an angle that grows with the position."""
+"""Rotary embedding: pairs of elements of a row are turned by the angles of its position."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from .threads import cuda
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["batch"] * f["heads"] * f["rows"], f["size"], limits)
+    return over_rows(f["batch"] * f["rows"] * f["heads"], f["size"], limits)
 
 
 @cuda_factory
 def rotary(interleaved: int) -> Body:
-    """Turn the first 2 ``half`` elements of each row; the fields are those of the CPU's kernel."""
+    """Turn the first 2 ``half`` elements of each row; rows of ``size`` elements are dense.
+
+    ``cos`` and ``sin`` have ``half`` elements for each of ``limit`` positions, which ``positions``
+    (int64, dense; batch x rows) name; where it is null, those of row i of batch b begin
+    ``b * c_batch + i * half`` elements on.
+    """
 
     def body(
         x: Pointer, y: Pointer, batch: int, heads: int, rows: int, size: int,
@@ -24,31 +29,28 @@ def rotary(interleaved: int) -> Body:
         half: int, cos: Pointer, sin: Pointer, c_batch: int, positions: Pointer, limit: int,
         status: Pointer,
     ) -> None:  # fmt: skip
-        first = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
+        begin = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
         column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        for row in range(first, batch * heads * rows, cuda.gridDim.y * cuda.blockDim.y):
-            i, head, b = row % rows, row // rows % heads, row // (rows * heads)
-            at, is_inside = b * c_batch + i * half, True
+        for index in range(begin, batch * rows * heads, cuda.gridDim.y * cuda.blockDim.y):
+            head, i, b = index % heads, index // heads % rows, index // (heads * rows)
+            at = b * c_batch + i * half
             if positions != 0:
                 position = load_i64(positions, b * rows + i)
-                at, is_inside = position * half, 0 <= position < limit
-                if not is_inside:
+                if position < 0 or position >= limit:
                     refuse(status, position)
-            source = b * x_batch + head * x_head + i * x_row
-            target = b * y_batch + head * y_head + i * y_row
-            for j in range(column, size if is_inside else 0, cuda.gridDim.x * cuda.blockDim.x):
-                value = load_f32(x, source + j)
-                if j < 2 * half:
-                    # The other element of the pair, and whether this one is the pair's second.
-                    if interleaved != 0:
-                        pair, is_second, other = j // 2, j % 2 != 0, j - 1 if j % 2 != 0 else j + 1
-                    else:
-                        is_second = j >= half
-                        pair = j - half if is_second else j
-                        other = j - half if is_second else j + half
-                    turned = load_f32(x, source + other) * load_f32(sin, at + pair)
-                    value *= load_f32(cos, at + pair)
-                    value += turned if is_second else -turned
-                store_f32(y, target + j, value)
+                    position = 0
+                at = position * half
+            source = x + (b * x_batch + head * x_head + i * x_row) * 4
+            target = y + (b * y_batch + head * y_head + i * y_row) * 4
+            # A thread writes both elements of a pair: the result may lie over the operand.
+            for j in range(column, size, cuda.gridDim.x * cuda.blockDim.x):
+                if j < half:
+                    first, second = (2 * j, 2 * j + 1) if interleaved != 0 else (j, j + half)
+                    a, b_ = load_f32(source, first), load_f32(source, second)
+                    c, s = load_f32(cos, at + j), load_f32(sin, at + j)
+                    store_f32(target, first, a * c - b_ * s)
+                    store_f32(target, second, a * s + b_ * c)
+                elif j >= 2 * half:
+                    store_f32(target, j, load_f32(source, j))
 
     return Body(body, _launch)

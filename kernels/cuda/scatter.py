@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..fields import Pointer
-from . import atomics
+from . import atomics, scatter_in_order
 from .functions import device_function
 from .indices import refuse
 from .kernel import Body, cuda_factory
@@ -30,7 +30,7 @@ def _put(dtype: str, reduction: str) -> Any:
 
 
 @cuda_factory
-def scatter_elements(dtype: str, index: str, reduction: str) -> Body | None:
+def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
     """Combine updates[i] into y[i with coordinate ``axis`` replaced by indices[i]].
 
     The fields are those of the CPU's kernel. Of indices that repeat without a reduction any one's
@@ -38,7 +38,8 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body | None:
     """
     put = _put(dtype, reduction)
     if put is None:
-        return None
+        ordered = scatter_in_order.scatter_elements(dtype, index, reduction)
+        return Body(ordered.function, ordered.launch)
     load, load_index = LOAD[dtype], LOAD[index]
 
     def body(
@@ -65,14 +66,15 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body | None:
 
 
 @cuda_factory
-def scatter_nd(dtype: str, reduction: str) -> Body | None:
+def scatter_nd(dtype: str, reduction: str) -> Body:
     """Combine updates[j, :] into y[indices[j, 0], ..., indices[j, depth - 1], :].
 
     The fields are those of the CPU's kernel.
     """
     put = _put(dtype, reduction)
     if put is None:
-        return None
+        ordered = scatter_in_order.scatter_nd(dtype, reduction)
+        return Body(ordered.function, ordered.launch)
     load = LOAD[dtype]
 
     def body(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...errors import KernelError
 from ...kernels.compiler import kernel_address
 from ...kernels.precompile import compile_all
@@ -10,10 +13,9 @@ from .. import team as teams
 from ..executable import Executable
 from ..executor import Context
 from ..program import Program
-from .device import Device
 
 
-class Cpu(Device):
+class Cpu:
     """The processor, and its kernels in machine code."""
 
     is_host = True
@@ -25,6 +27,10 @@ class Cpu(Device):
     def address(self, ref: KernelRef) -> int:
         """Address of a kernel's machine code."""
         return kernel_address(ref)
+
+    def inputs(self, feeds: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, int]]:
+        """Return the inputs as they are."""
+        return feeds, {}
 
     def context(self, executable: Executable, threads: int) -> Context:
         """Return a context for one run at a time."""

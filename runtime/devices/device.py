@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ...kernels.ref import KernelRef
 from ..program import Program
 
 
-class Device(ABC):
-    """A processor that programs run on, with the memory that it reads.
+class Device(Protocol):
+    """A processor that programs run on, with the memory that it reads."""
 
-    Attributes
-    ----------
-    is_host : bool
-        Whether it is the processor that this process runs on.
-    """
+    @property
+    def is_host(self) -> bool:
+        """Whether it is the processor that this process runs on."""
 
-    is_host = False
-
-    @abstractmethod
     def load(self, program: Program) -> None:
         """Make the kernels of a program ready, compiling those that are not cached.
 
@@ -31,7 +25,6 @@ class Device(ABC):
             The device cannot take them.
         """
 
-    @abstractmethod
     def address(self, ref: KernelRef) -> int:
         """Address of a kernel that the processor of this process calls; 0 of any other."""
 
@@ -45,8 +38,6 @@ class Device(ABC):
         InvalidArgument
             An array cannot be read where it lies.
         """
-        return feeds, {}
 
-    @abstractmethod
     def context(self, executable: Any, threads: int) -> Any:
         """Return a context for one run at a time of a program that is ready."""

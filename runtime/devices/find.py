@@ -7,6 +7,7 @@ capability of the GPU, such as ``"cuda:90"``.
 from __future__ import annotations
 
 from ...errors import InvalidArgument
+from .cpu import Cpu
 from .device import Device
 from .kernel_set import CPU_KERNELS, KernelSet
 
@@ -43,8 +44,6 @@ def kernel_set(name: str) -> KernelSet:
 def device_of(name: str) -> Device:
     """Return the device that a program runs on, by its full name."""
     if name == "cpu":
-        from .cpu import Cpu
-
         return Cpu()
     from .cuda.device import cuda_device
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...kernels.ref import KernelRef
 
@@ -47,6 +47,10 @@ class KernelSet:
     def lowering(self, key: tuple[str, str]) -> Callable[..., None] | None:
         """Return what emits the steps of an operator's node, where the operator's own does not."""
         return None
+
+    def convolve(self, emit: Any, conv: Any) -> bool:
+        """Emit a convolution, which a product is, too (`ops.convolution`), if there is a kernel."""
+        return False
 
 
 CPU_KERNELS = KernelSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -74,14 +74,6 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
         _lower_transpose(emit, node, Group([node], node))
         emit_pointwise(emit, Group(group.body))
         return
-    for conv in convolutions_of(emit, node, group, epilogue):
-        emit_convolution(emit, conv)
-
-
-def convolutions_of(
-    emit: Emission, node: Node, group: Group, epilogue: Epilogue
-) -> Iterator[Convolution]:
-    """Return the convolutions that write the result together, each some of its pixels."""
     groups = node.attribute("group", 1)
     x = emit.channels_last(emit.tensor(node.values[0]))
     emit.check(x.shape[1], node.required(1).dims[0], f"channels of {x.name!r} and of the weights")
@@ -104,7 +96,7 @@ def convolutions_of(
         repeats, whole = window.columns.stride, _columns_joined(whole)
     whole = dataclasses.replace(whole, bias=epilogue.bias_tensor(emit, node, repeats))
     for offset in itertools.product(*(range(own.stride) for own in whole.window)):
-        yield _at_offset(whole, offset)
+        emit_convolution(emit, _at_offset(whole, offset))
 
 
 # --- columns ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
     """Emit a convolution in the form chosen for it."""
-    if 0 in conv.y.shape:
+    if 0 in conv.y.shape or emit.kernels.convolve(emit, conv):
         return
     if conv.has_halves and not _takes_halves(emit, conv):
         _emit_in_float32(emit, conv)

@@ -299,6 +299,8 @@ def _product(
 
 def _emit_form(emit: Emission, conv: Convolution, fewest: int) -> None:
     """Emit a product by terms of bfloat16, by pairs of bfloat16, or by vectors of its numbers."""
+    if emit.kernels.convolve(emit, conv):
+        return
     terms = terms_of(emit, conv)
     if not _takes_terms(emit, conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)

@@ -7,7 +7,8 @@ there, which stays where it is as long as it suffices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ from ...executable import Executable
 from .driver import ALIGNMENT, Driver, Memory
 
 _WORD = 8
+_NEVER_QUEUED = object()
+_LEAST_CAPTURED = 2
+"""Launches that are worth a graph."""
 
 
 class Ready(NamedTuple):
@@ -39,6 +43,11 @@ class Ready(NamedTuple):
     launcher: Any
     launch: Launch
     arguments: np.ndarray
+
+
+def _queue(launches: Sequence[Ready]) -> None:
+    for ready in launches:
+        ready.launcher(ready.launch, ready.arguments)
 
 
 class CudaBinding(Binding):
@@ -81,7 +90,8 @@ class CudaBinding(Binding):
         self._own: dict[int, Memory] = {}
         self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
-        self.launches: list[Ready | None] = []
+        self._launches: list[Ready | None] = []
+        self._captured: dict[tuple[int, int], Any] = {}  # None of what was queued once
         super().__init__(executable, threads)
         program = executable.program
         self.device_bases = np.zeros_like(self.bases)
@@ -145,8 +155,22 @@ class CudaBinding(Binding):
         words[places[addressed]] = self.device_bases[sources[addressed]] + offsets
         words[places[inner]] = self._device_words.address + _WORD * sources[inner]
         self._driver.to_device(self._device_words.address, address_of(words), words.nbytes)
-        self.launches = [self._launch(index, words) for index in range(len(self.program.steps))]
+        self._launches = [self._launch(index, words) for index in range(len(self.program.steps))]
+        self._captured.clear()
         self.is_stale = False
+
+    def queue(self, first: int, end: int) -> None:
+        """Queue the launches of steps; those that are queued again are captured as one."""
+        captured = self._captured.get((first, end), _NEVER_QUEUED)
+        if captured is _NEVER_QUEUED or captured is None:
+            launches = [ready for ready in self._launches[first:end] if ready is not None]
+            self._captured[first, end] = None
+            if captured is _NEVER_QUEUED or len(launches) < _LEAST_CAPTURED:
+                _queue(launches)
+                return
+            captured = self._driver.capture(partial(_queue, launches))
+            self._captured[first, end] = captured
+        captured()
 
     def _launch(self, index: int, words: np.ndarray) -> Ready | None:
         """Return the launch of a step; None where the CPU runs it, or there is nothing to do."""

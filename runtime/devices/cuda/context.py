@@ -78,26 +78,34 @@ class CudaContext(Context):
         step = first
         while first <= step < last:
             if self._ready.is_on_device[step]:
-                self._run_on_device(step)
-                step += 1
+                step = self._run_on_device(step, last)
             else:
                 step = self._run_on_host(step, last)
             if self._traces:
                 break
         return step
 
-    def _run_on_device(self, step: int) -> None:
-        binding, uses = self.binding, self._ready.uses[step]
+    def _run_on_device(self, first: int, last: int) -> int:
+        """Queue steps up to one that needs a copy, or that the CPU runs; returns that one."""
+        binding, one_by_one = self.binding, self._times is not None or self._traces
         if binding.is_stale:
             binding.make_launches()
-        self._to_device(self._residency.missing(uses.read, AT_DEVICE))
-        self._residency.written(uses.written, AT_DEVICE)
+        end = first
+        while end < last and self._ready.is_on_device[end] and not (one_by_one and end > first):
+            uses = self._ready.uses[end]
+            if missing := self._residency.missing(uses.read, AT_DEVICE):
+                if end > first:
+                    self._residency.take_back(missing, AT_DEVICE)
+                    break
+                self._to_device(missing)
+            self._residency.written(uses.written, AT_DEVICE)
+            end += 1
         start = time.perf_counter_ns()
-        if (ready := binding.launches[step]) is not None:
-            ready.launcher(ready.launch, ready.arguments)
+        binding.queue(first, end)
         if self._times is not None:
             self._driver.synchronize()
-            self._times[step] = time.perf_counter_ns() - start
+            self._times[first] = time.perf_counter_ns() - start
+        return end
 
     def _run_on_host(self, first: int, last: int) -> int:
         """Run steps up to one that needs a copy, or that the GPU runs; returns the next one."""

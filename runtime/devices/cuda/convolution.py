@@ -1,75 +1,113 @@
-"""Conv on a GPU: channels last, the weights tap by tap with the filters side by side."""
+"""Convolutions on a GPU: of channels-last images, the weights tap by tap, filters side by side."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from ....kernels.cuda.convolution import convolution
 from ....kernels.cuda.depthwise_convolution import depthwise_convolution
+from ....kernels.emitter import NONE
 from ...emission import Emission
 from ...graph import Node
 from ...groups import Group
-from ...ops.weights import kernel_sizes
-from ...ops.windows import (
-    Window,
-    depth_fields,
-    size_fields,
-    stride_fields,
-    window_fields,
-)
+from ...ops.convolution import KINDS, Convolution
+from ...ops.weights import conv_weights, kernel_sizes
+from ...ops.windows import Window, depth_fields, size_fields, stride_fields, window_fields
 from ...strides import channels_last_order
-from ...symbolic import Dim, product
-from ...tensors import Tensor, short_name
+from ...symbolic import product
+from ...tensors import Tensor
+from .product import emit_product
 from .tiles import Tiles
+
+_KINDS = ("f32", "f64", "i32")
+_ORDER = (3, 4, 5, 2, 0, 1)
+"""Axes of weights (groups, filters, channels, kd, kh, kw) as the kernel reads them."""
 
 
 def lower_conv(emit: Emission, node: Node, group: Group) -> None:
-    """Emit a convolution of any groups over one to three axes."""
+    """Emit a Conv of any groups over one to three axes."""
     groups = node.attribute("group", 1)
-    window = Window.of(node, kernel_sizes(node))
-    x, w = emit.channels_last(emit.tensor(node.values[0])), emit.tensor(node.values[1])
-    rank = len(w.shape)
-    emit.check(x.shape[1], w.shape[1] * groups, f"channels of {x.name!r} and of the weights")
-    emit.check(w.shape[0] % groups, 0, f"filters beyond whole groups in {w.name!r}")
-    w = emit.ordered(w, (*range(2, rank), 1, 0))
-    y = emit.output(node, order=channels_last_order(rank))
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    message = f"channels of {x.name!r} and of the weights"
+    emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
+    y = emit.output(node, order=channels_last_order(len(x.shape)))
     bias = None if node.input(2) is None else emit.ordered(emit.tensor(node.values[2]))
-    filters = Filters(w, bias, groups, w.shape[1], w.shape[0] // groups)
-    emit_convolution(emit, window, filters, x, y)
+    conv = Convolution(
+        group=group,
+        kind=KINDS[node.infos[0].dtype],
+        x=x,
+        y=y,
+        output=y,
+        weights=conv_weights(emit, node, groups),
+        window=Window.of(node, kernel_sizes(node)),
+        groups=groups,
+        bias=bias,
+    )
+    assert emit_convolution(emit, conv)
 
 
-class Filters(NamedTuple):
-    """Filters of a convolution: ``own`` ones of each group, of so many channels.
-
-    The weights lie tap by tap, channel by channel, the filters of all groups side by side.
-    """
-
-    weights: Tensor
-    bias: Tensor | None
-    groups: int
-    channels: Dim
-    own: Dim
-
-
-def emit_convolution(
-    emit: Emission, window: Window, filters: Filters, x: Tensor, y: Tensor,
-    output: Tensor | None = None,
-) -> None:  # fmt: skip
-    """Emit a convolution; ``y`` may be some pixels of the ``output``."""
-    w, bias, groups, channels, count = filters
+def emit_convolution(emit: Emission, conv: Convolution) -> bool:
+    """Emit a convolution or product with nothing but a bias; tells whether there is a kernel."""
+    if conv.kind not in _KINDS or conv.has_halves or not _is_alone(conv):
+        return False
+    if _has_sets(conv):
+        return _emit_by_image(emit, conv)
+    channels, filters = conv.channels, conv.out_channels
     usual, few = Tiles.of(emit)
-    tile = few if isinstance(count, int) and count <= few.bn else usual
-    kind, fields = short_name(y.dtype), window_over(window, x, y)
+    tile = few if isinstance(filters, int) and filters <= few.bn else usual
+    fields = window_over(conv.window, conv.x, conv.y)
     if channels == 1:
-        kernel = depthwise_convolution(kind)
+        kernel = depthwise_convolution(conv.kind)
     else:
-        kernel, fields["channels"] = convolution(kind, *tile), channels
+        kernel, fields["channels"] = convolution(conv.kind, *tile), channels
     emit.step(
         kernel,
-        outputs=[output or y],
-        flops=2 * product(y.shape) * channels * window.taps,
-        x=x, w=w, y=y, bias=bias, filters=count, groups=groups, **fields,
+        outputs=[conv.output],
+        flops=2 * product(conv.y.shape) * channels * conv.window.taps,
+        x=conv.x, w=_weights(emit, conv), y=conv.y, bias=conv.bias,
+        filters=filters, groups=conv.groups, **fields,
     )  # fmt: skip
+    return True
+
+
+def _is_alone(conv: Convolution) -> bool:
+    """Tell whether a step does nothing but the convolution."""
+    after = conv.epilogue
+    others = (after.result, after.scales, after.shifts, after.kernel, after.other, conv.residual)
+    is_plain = after.activation == NONE and not after.nodes and not after.halves
+    return is_plain and conv.pad is None and all(each is None for each in others)
+
+
+def _has_sets(conv: Convolution) -> bool:
+    """Tell whether each image has weights of its own."""
+    if isinstance(conv.weights, Tensor):
+        return conv.groups == 1 and conv.weights.shape[0] != 1
+    return conv.weights.ndim > 5
+
+
+def _emit_by_image(emit: Emission, conv: Convolution) -> bool:
+    """Emit a product of matrices for each image, which is a row of pixels."""
+    if not conv.window.is_one_pixel or len(conv.x.shape) != 3 or conv.groups != 1:
+        return False
+    w = conv.weights
+    w = emit.constant(w) if isinstance(w, np.ndarray) else w
+    sets, filters, channels = w.shape[:3]
+    right = w.view((sets, channels, filters), (w.strides[0], w.strides[2], w.strides[1]))
+    left, y = (t.view([t.shape[i] for i in (0, 2, 1)], [t.strides[i] for i in (0, 2, 1)])
+               for t in (conv.x, conv.y))  # fmt: skip
+    emit_product(emit, left, right, y, conv.bias)
+    return True
+
+
+def _weights(emit: Emission, conv: Convolution) -> Tensor:
+    """Weights as the kernel reads them; those that are constant are stored so."""
+    w = conv.weights
+    if isinstance(w, Tensor):
+        return emit.ordered(w, _ORDER)
+    per_group = w.reshape(conv.groups, -1, *w.shape[1:])
+    return emit.constant(per_group.transpose(_ORDER), f"{conv.name}.weights")
 
 
 def window_over(window: Window, x: Tensor, y: Tensor) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from ....kernels.ref import KernelRef
 from ...executable import Executable
 from ...program import Program
 from ..cpu import load_kernels
-from ..device import Device
 from .arrays import device_inputs
 from .context import CudaContext
 from .driver import Driver, Launcher
@@ -22,13 +21,15 @@ from .ready import ReadyProgram, is_cuda
 from .requirements import open_driver
 
 
-class CudaDevice(Device):
+class CudaDevice:
     """A GPU: kernels that it has loaded, and programs that are ready on it.
 
     Parameters
     ----------
     driver : Driver
     """
+
+    is_host = False
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver

@@ -73,6 +73,13 @@ class Driver(ABC):
         """Return what launches a kernel; compiles it when needed."""
 
     @abstractmethod
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Record the launches that a function queues; returns what queues them all at once.
+
+        The arguments are those of the recording. It queues nothing itself.
+        """
+
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait for all that was queued.
 

@@ -6,6 +6,8 @@ us for each array, one of the driver's 2 us whatever the arguments.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,24 @@ def capability() -> tuple[int, int]:
         for name, part in (("CU_DEVICE_ATTRIBUTE", "MAJOR"), ("CU_DEVICE_ATTRIBUTE", "MINOR"))
     )
     return major, minor
+
+
+class _Graph:
+    """A CUDA graph, which is queued by a call; freed with the object."""
+
+    def __init__(self, graph: Any, stream: Any, enter: Callable[[], None]) -> None:
+        self._stream, self._enter = stream, enter
+        self._graph = _call("cuGraphInstantiate", graph, 0)
+        _call("cuGraphDestroy", graph)
+
+    def __call__(self) -> None:
+        self._enter()
+        _call("cuGraphLaunch", self._graph, self._stream)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._enter()
+            _call("cuGraphExecDestroy", self._graph)
 
 
 class Gpu(Driver):
@@ -155,6 +175,19 @@ class Gpu(Driver):
             )  # fmt: skip
 
         return launch
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Make a CUDA graph of the launches."""
+        from cuda.bindings import driver
+
+        self._enter()
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        _call("cuStreamBeginCapture", self._stream, mode)
+        try:
+            queue()
+        finally:
+            graph = _call("cuStreamEndCapture", self._stream)
+        return _Graph(graph, self._stream, self._enter)
 
     def synchronize(self) -> None:
         """Wait for all that was queued."""

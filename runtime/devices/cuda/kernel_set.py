@@ -7,18 +7,26 @@ from collections.abc import Callable
 
 from ....kernels.cuda.kernel import CudaKernel, find
 from ....kernels.ref import KernelRef
+from ...emission import Emission
+from ...ops.convolution import Convolution
 from ..kernel_set import AnyKernel, KernelSet
-from .conv_transpose import lower_conv_transpose
-from .convolution import lower_conv
+from .convolution import emit_convolution, lower_conv
+from .integers import (
+    lower_conv_integer,
+    lower_matmul_integer,
+    lower_qlinear_conv,
+    lower_qlinear_matmul,
+)
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 from .recurrent import lower_recurrent
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
-    ("", "ConvTranspose"): lower_conv_transpose, ("", "MaxPool"): lower_max,
-    ("", "AveragePool"): lower_average, ("", "LSTM"): lower_recurrent,
-    ("", "GRU"): lower_recurrent, ("", "RNN"): lower_recurrent,
+    ("", "MaxPool"): lower_max, ("", "AveragePool"): lower_average,
+    ("", "LSTM"): lower_recurrent, ("", "GRU"): lower_recurrent, ("", "RNN"): lower_recurrent,
+    ("", "MatMulInteger"): lower_matmul_integer, ("", "QLinearMatMul"): lower_qlinear_matmul,
+    ("", "ConvInteger"): lower_conv_integer, ("", "QLinearConv"): lower_qlinear_conv,
 }  # fmt: skip
 
 
@@ -41,6 +49,10 @@ class CudaKernels(KernelSet):
     def lowering(self, key: tuple[str, str]) -> Callable[..., None] | None:
         """Return what emits products, convolutions and poolings."""
         return _LOWERINGS.get(key)
+
+    def convolve(self, emit: Emission, conv: Convolution) -> bool:
+        """Emit a convolution of floats without an epilogue."""
+        return emit_convolution(emit, conv)
 
 
 def _twin(kernel: AnyKernel) -> CudaKernel | None:

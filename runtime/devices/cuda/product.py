@@ -6,20 +6,24 @@ from collections.abc import Sequence
 
 from ....kernels.cuda.product import product as product_kernel
 from ...emission import Emission
-from ...graph import Node, OnHost
+from ...graph import Node
 from ...groups import Group
 from ...ops.matmul import as_matrices
 from ...ops.pointwise import broadcast_strides, emit_expression
+from ...ops.registry import OPERATORS
 from ...strides import collapse
 from ...symbolic import Dim, product
 from ...tensors import Tensor, short_name
 from .tiles import Tiles
 
-_KINDS = ("float32", "float64")
+_KINDS = ("float32", "float64", "int32", "uint32", "int64", "uint64")
 
 
 def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
-    """Emit a product of matrices, or of batches of them."""
+    """Emit a product of matrices, or of batches of them; that of integers on the CPU."""
+    if node.infos[0].dtype not in _KINDS:
+        _by_the_cpu(emit, node, group)
+        return
     a, b, y = (*(emit.tensor(node.values[i]) for i in (0, 1)), emit.output(node))
     if min(len(a.shape), len(b.shape)) == 1:
         a, b, y = as_matrices(a, b, y)  # type: ignore[assignment]
@@ -28,6 +32,9 @@ def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
 
 def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     """Emit ``alpha * a @ b + beta * c``; a C that is no plain row is added in a step of its own."""
+    if node.infos[0].dtype not in _KINDS:
+        _by_the_cpu(emit, node, group)
+        return
     a, b = (_turned(emit, node, i, f"trans{'AB'[i]}") for i in (0, 1))
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
     y, c = emit.output(node), node.input(2)
@@ -47,6 +54,12 @@ def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
         emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, bias, float(beta)])
 
 
+def _by_the_cpu(emit: Emission, node: Node, group: Group) -> None:
+    fused = OPERATORS[node.key].fused
+    assert fused is not None
+    fused(emit, node, group)
+
+
 def _turned(emit: Emission, node: Node, index: int, attribute: str) -> Tensor:
     matrix = emit.tensor(node.values[index])
     if not node.attribute(attribute, 0):
@@ -57,15 +70,13 @@ def _turned(emit: Emission, node: Node, index: int, attribute: str) -> Tensor:
 def emit_product(
     emit: Emission, a: Tensor, b: Tensor, y: Tensor, bias: Tensor | None = None
 ) -> None:
-    """Emit ``y = a @ b + bias``, with batches that broadcast.
+    """Emit ``y = a @ b + bias``, floats, with batches that broadcast.
 
     Raises
     ------
     OnHost
-        The numbers are integers, or there are more than two axes of batches.
+        There are more than two axes of batches.
     """
-    if y.dtype not in _KINDS:
-        raise OnHost(f"products of {y.dtype}")
     emit.check(a.shape[-1], b.shape[-2], f"columns of {a.name!r} and rows of {b.name!r}")
     batch, rows, (depth, columns) = y.shape[:-2], y.shape[-2], b.shape[-2:]
     steps = [list(y.strides[:-2]), *(_batch_strides(emit, each, y) for each in (a, b))]
