@@ -66,6 +66,11 @@ class InvariantSteps:
         self._steps[self._rows, STEP_RECORD] = idle_record
         self._steps[self._rows, STEP_PARTS] = 1
 
+    @property
+    def are_left_out(self) -> bool:
+        """Whether runs leave the steps out, whose results are there."""
+        return self._done is not None
+
     def restore(self) -> None:
         """Let the next run do the steps again."""
         if self._done is not None:

@@ -91,7 +91,7 @@ class CudaBinding(Binding):
         self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
         self._launches: list[Ready | None] = []
-        self._captured: dict[tuple[int, int], Any] = {}  # None of what was queued once
+        self._captured: dict[tuple[int, int, frozenset[int]], Any] = {}  # None: queued once
         super().__init__(executable, threads)
         program = executable.program
         self.device_bases = np.zeros_like(self.bases)
@@ -159,17 +159,19 @@ class CudaBinding(Binding):
         self._captured.clear()
         self.is_stale = False
 
-    def queue(self, first: int, end: int) -> None:
+    def queue(self, first: int, end: int, left_out: frozenset[int]) -> None:
         """Queue the launches of steps; those that are queued again are captured as one."""
-        captured = self._captured.get((first, end), _NEVER_QUEUED)
+        key = first, end, left_out
+        captured = self._captured.get(key, _NEVER_QUEUED)
         if captured is _NEVER_QUEUED or captured is None:
-            launches = [ready for ready in self._launches[first:end] if ready is not None]
-            self._captured[first, end] = None
+            wanted = (self._launches[step] for step in range(first, end) if step not in left_out)
+            launches = [ready for ready in wanted if ready is not None]
+            self._captured[key] = None
             if captured is _NEVER_QUEUED or len(launches) < _LEAST_CAPTURED:
                 _queue(launches)
                 return
             captured = self._driver.capture(partial(_queue, launches))
-            self._captured[first, end] = captured
+            self._captured[key] = captured
         captured()
 
     def _launch(self, index: int, words: np.ndarray) -> Ready | None:

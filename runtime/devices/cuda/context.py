@@ -20,7 +20,7 @@ from ..copied import Copied
 from .binding import CudaBinding
 from .driver import Driver
 from .ready import ReadyProgram
-from .residency import AT_DEVICE, AT_HOST, Residency
+from .residency import AT_DEVICE, AT_HOST, NO_USES, Residency
 
 _CONTROL = "kernels.cpu.control"
 """Module of kernels that let a run go on at another step."""
@@ -47,6 +47,8 @@ class CudaContext(Context):
         self._residency = Residency(executable.program)
         kernels = executable.program.kernels
         self._jumps = [kernels[s.kernel].module == _CONTROL for s in executable.program.steps]
+        self._invariant = frozenset(executable.program.invariant_steps)
+        self._left_out: frozenset[int] = frozenset()
         self._times: np.ndarray | None = None
         self._traces = False
         super().__init__(executable, threads)
@@ -65,7 +67,8 @@ class CudaContext(Context):
     # --- runs ---------------------------------------------------------------------------------
 
     def _begin(self, arrays: Sequence[Any]) -> list[Any]:
-        self._residency.begin()
+        self._left_out = self._invariant if self._invariants.are_left_out else frozenset()
+        self._residency.begin(self.program.kept_buffers if self._left_out else ())
         self.copies, self.binding.places = [], self.places
         outputs = super()._begin(arrays)
         for (_, buffer, _), array in zip(self._input_buffers, arrays, strict=True):
@@ -92,7 +95,7 @@ class CudaContext(Context):
             binding.make_launches()
         end = first
         while end < last and self._ready.is_on_device[end] and not (one_by_one and end > first):
-            uses = self._ready.uses[end]
+            uses = NO_USES if end in self._left_out else self._ready.uses[end]
             if missing := self._residency.missing(uses.read, AT_DEVICE):
                 if end > first:
                     self._residency.take_back(missing, AT_DEVICE)
@@ -101,7 +104,7 @@ class CudaContext(Context):
             self._residency.written(uses.written, AT_DEVICE)
             end += 1
         start = time.perf_counter_ns()
-        binding.queue(first, end)
+        binding.queue(first, end, self._left_out)
         if self._times is not None:
             self._driver.synchronize()
             self._times[first] = time.perf_counter_ns() - start
@@ -111,7 +114,7 @@ class CudaContext(Context):
         """Run steps up to one that needs a copy, or that the GPU runs; returns the next one."""
         end = first
         while end < last and not self._ready.is_on_device[end]:
-            uses = self._ready.uses[end]
+            uses = NO_USES if end in self._left_out else self._ready.uses[end]
             if missing := self._residency.missing(uses.read, AT_HOST):
                 if end > first:
                     self._residency.take_back(missing, AT_HOST)

@@ -7,6 +7,7 @@ reads, or changes a part of, has to be where it runs.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,10 @@ class Uses(NamedTuple):
 
     read: tuple[int, ...]
     written: tuple[int, ...]
+
+
+NO_USES = Uses((), ())
+"""Of a step that a run leaves out."""
 
 
 def uses_of_steps(program: Program) -> list[Uses]:
@@ -90,12 +95,16 @@ class Residency:
         self._first = np.full(len(kinds), NOWHERE)
         self._first[(kinds == INPUT) | (kinds == HOST)] = AT_HOST
         self._first[kinds == WEIGHTS] = AT_BOTH
-        self._places: list[int] = []
-        self.begin()
+        self._places: list[int] = self._first.tolist()
 
-    def begin(self) -> None:
-        """Begin a run: inputs lie with the host, other contents are to be written yet."""
-        self._places = self._first.tolist()
+    def begin(self, kept: Sequence[int] = ()) -> None:
+        """Begin a run: inputs lie with the host, other contents are to be written yet.
+
+        Those of ``kept`` buffers are where the last run has left them.
+        """
+        before, self._places = self._places, self._first.tolist()
+        for buffer in kept:
+            self._places[buffer] = before[buffer]
 
     def missing(self, buffers: tuple[int, ...], place: int) -> list[int]:
         """Return those of some buffers whose contents are elsewhere: the copies are to be made."""

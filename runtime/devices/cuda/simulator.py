@@ -15,7 +15,9 @@ import numpy as np
 from ....errors import KernelError
 from ....kernels.cuda.kernel import CudaKernel, Launch, Limits
 from ....kernels.cuda.simulated import allow, forbid
+from ....kernels.cuda.simulator_patches import SHARED_ARRAYS
 from ....kernels.record import address_of
+from ....patches import applied
 from .driver import ALIGNMENT, Driver, Launcher
 from .simulation import SIMULATED
 
@@ -85,7 +87,7 @@ class Simulator(Driver):
             for index, floats in enumerate(is_float):
                 if floats:
                     values[index] = struct.unpack("<d", struct.pack("<q", values[index]))[0]
-            with _lock, _quick_turns(), np.errstate(all="ignore"):
+            with applied([SHARED_ARRAYS], _lock), _quick_turns(), np.errstate(all="ignore"):
                 function[launch.grid, launch.block](*values)
 
         return launch
