@@ -16,6 +16,7 @@ from numba import njit
 from .. import shuffle
 from ..lanes import lanes_of
 from ..registry import INVALID_NUMBER, Pointer, kernel, kernel_factory
+from ..resampling import CORNERS, positions_in
 from ..simd import (
     fma,
     load_f32,
@@ -30,7 +31,7 @@ from ..simd import (
 )
 from ..target import LANES
 from .fill import MOST_ELEMENTS
-from .resize import CORNERS, cubic_weight, positions_in, round_position
+from .resize import cubic_weight, round_position
 
 _F = np.float32
 _transpose = shuffle.transpose_block(4)
@@ -50,7 +51,7 @@ def _ratio(scale: Pointer, n_in: int, n_out: int) -> Any:
 
 def _position_in(number: Any) -> Any:
     """Return a function that computes a position in a type of floats, and that lies in reach."""
-    original_position = positions_in(number)
+    original_position = njit(positions_in(number))
 
     @njit
     def position(

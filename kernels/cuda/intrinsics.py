@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.cuda import types as _types
 from numba.cuda.extending import intrinsic
@@ -124,3 +125,28 @@ ROUND = {"f16": _rounding(_to_half, _from_half), "bf16": _rounding(_rounded, _wi
 
 bits_of = _reinterpreted(types.float32, types.uint32, _I32)
 float_of = _reinterpreted(types.uint32, types.float32, _F32)
+
+
+def compare_exchange(kind: str) -> tuple[Any, Any, Any, Any]:
+    """Return a compare-exchange of the bits of a type's elements, and what goes with it.
+
+    It takes address, index, the bits that are expected and those that replace them, and returns
+    those that were there. Then come functions from a number to its bits and back, and the type.
+    """
+    size = int(kind[1:])
+    bits = {32: types.uint32, 64: types.uint64}[size]
+    number = getattr(types, {"f": "float", "i": "int", "u": "uint"}[kind[0]] + kind[1:])
+    stored = ir.IntType(size)
+    own = {"f32": _F32, "f64": _F64}.get(kind, stored)
+
+    @intrinsic
+    def exchange(typingctx, address, index, expected, wanted):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            place = _pointer(builder, args[0], args[1], stored, size // 8)
+            found = builder.cmpxchg(place, args[2], args[3], "monotonic", "monotonic")
+            return builder.extract_value(found, 0)
+
+        return bits(types.int64, types.int64, bits, bits), codegen
+
+    to_bits, to_number = _reinterpreted(number, bits, stored), _reinterpreted(bits, number, own)
+    return exchange, to_bits, to_number, getattr(np, str(number))

@@ -1,4 +1,4 @@
-"""Operators along one axis: position of the extreme, running sums and products."""
+"""Operators along one axis: position of the extreme, running sums and products, the k largest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..fields import Pointer
-from ..registry import TOO_FEW_ELEMENTS
-from .functions import device_function
 from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, SIZES, STORE, store_i64
 from .threads import cuda
+from .top_k import top_k as top_k
 
 
 @cuda_factory
@@ -68,50 +67,5 @@ def cumulative(dtype: str, operation: str) -> Body:
                 running = number(running + value) if is_sum else number(running * value)
                 if exclusive == 0:
                     store(y + at, i, running)
-
-    return Body(body, elements_of("outer", "inner"))
-
-
-@device_function("boolean")
-def _ranks_higher(a: Any, b: Any, largest: Any) -> Any:
-    """Tell whether a comes before b; NaN is larger than any number, as in numpy's sorting."""
-    if largest != 0:
-        return a > b or (a != a and b == b)
-    return a < b or (b != b and a == a)
-
-
-@cuda_factory
-def top_k(dtype: str, largest: int) -> Body:
-    """Give the ``k`` largest (1) or smallest (0) elements along the middle of three dense axes.
-
-    values and indices (int64) have sizes outer, k, inner, in sorted order; of equal elements the
-    one with the lower index comes first. A thread for each line takes the next one k times, which
-    is right and slow where k is large.
-    """
-    load, store, size = LOAD[dtype], STORE[dtype], SIZES[dtype]
-
-    def body(
-        x: Pointer, values: Pointer, indices: Pointer, outer: int, n: int, inner: int, k: int,
-        status: Pointer,
-    ) -> None:  # fmt: skip
-        if k > n:
-            store_i64(status, 0, TOO_FEW_ELEMENTS)
-            return
-        for line in range(cuda.grid(1), outer * inner, cuda.gridsize(1)):
-            source = x + (line // inner * n * inner + line % inner) * size
-            target = line // inner * k * inner + line % inner
-            last, place = load(source, 0), -1
-            for rank in range(k):
-                best, found = last, -1
-                for i in range(n):
-                    value = load(source, i * inner)
-                    # Behind the last one taken, in the order of ranks and then of indices.
-                    is_left = place < 0 or _ranks_higher(last, value, largest)
-                    is_left = is_left or (i > place and not _ranks_higher(value, last, largest))
-                    if is_left and (found < 0 or _ranks_higher(value, best, largest)):
-                        best, found = value, i
-                store(values, target + rank * inner, best)
-                store_i64(indices, target + rank * inner, found)
-                last, place = best, found
 
     return Body(body, elements_of("outer", "inner"))

@@ -11,6 +11,7 @@ from .blocks import larger
 from .functions import device_function
 from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import over_rows
+from .max_pool_indices import max_pool_indices as max_pool_indices
 from .memory import LOAD, STORE
 from .threads import cuda
 
@@ -90,3 +91,14 @@ def pool(kind: str, dtype: str) -> Body:
                 store(y, target + channel, value)
 
     return Body(body, _launch)
+
+
+@cuda_factory
+def average_pool(
+    taps: int, stride: int, columns: int, kind: str = "f32", forms: str = "all"
+) -> Body | None:
+    """Compute means, or sums, over windows; the parameters are forms of the CPU's kernel."""
+    if kind not in ("f32", "f64"):
+        return None
+    whole = pool("mean", kind)
+    return Body(whole.function, whole.launch)

@@ -1,60 +1,46 @@
-"""ScatterElements and ScatterND: writing at indices that tensors hold.
-
-What may meet in one element is done by one thread, in order: results are those of the CPU.
-"""
+"""ScatterElements and ScatterND: writing at indices that tensors hold."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..fields import Pointer
+from . import atomics, scatter_in_order
 from .functions import device_function
 from .indices import refuse
 from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, STORE, load_i64
-from .numbers import SCOPE
 from .threads import cuda
 
-
-@device_function()
-def _new(old: Any, new: Any) -> Any:
-    return new
+_WAYS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
 
 
-@device_function()
-def _sum(old: Any, new: Any) -> Any:
-    return old + new
+def _put(dtype: str, reduction: str) -> Any:
+    """Return ``put(y, at, value)``; None where the type has no such atomic change."""
+    if reduction != "none":
+        return atomics.change(dtype, _WAYS[reduction]) if dtype in atomics.KINDS else None
+    store = STORE[dtype]
 
+    @device_function("void")
+    def put(y: Any, at: Any, value: Any) -> None:
+        store(y, at, value)
 
-@device_function()
-def _product(old: Any, new: Any) -> Any:
-    return old * new
-
-
-@device_function()
-def _larger(old: Any, new: Any) -> Any:
-    return old if old >= new or old != old else new
-
-
-@device_function()
-def _smaller(old: Any, new: Any) -> Any:
-    return old if old <= new or old != old else new
-
-
-_COMBINE = {"none": _new, "add": _sum, "mul": _product, "max": _larger, "min": _smaller}
+    return put
 
 
 @cuda_factory
 def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
     """Combine updates[i] into y[i with coordinate ``axis`` replaced by indices[i]].
 
-    y already holds the data; updates and indices are dense. ``d*`` are the sizes of indices,
-    ``y*`` the strides of y except that of the axis, which is 0 there and ``y_axis`` instead;
-    ``size`` is that axis' size in y. A thread for each line along the axis.
+    The fields are those of the CPU's kernel. Of indices that repeat without a reduction any one's
+    update remains.
     """
-    load, store, combine = LOAD[dtype], STORE[dtype], _COMBINE[reduction]
-    load_index, cast = LOAD[index], SCOPE[f"cast_{dtype}"]
+    put = _put(dtype, reduction)
+    if put is None:
+        ordered = scatter_in_order.scatter_elements(dtype, index, reduction)
+        return Body(ordered.function, ordered.launch)
+    load, load_index = LOAD[dtype], LOAD[index]
 
     def body(
         indices: Pointer, updates: Pointer, y: Pointer, size: int, y_axis: int,
@@ -62,27 +48,19 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
         y0: int, y1: int, y2: int, y3: int, y4: int, y5: int, y6: int, y7: int, status: Pointer,
     ) -> None:  # fmt: skip
         dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (y7, y6, y5, y4, y3, y2, y1, y0)
-        # The axis is the one of stride 0; of one element it may be any, so it is the last.
-        length, apart, own, total = d7, 1, y7, 1
-        for axis in range(8):
-            if dims[axis] > 1 and strides[axis] == 0:
-                length, apart, own = dims[axis], total, 0
-            total *= dims[axis]
-        for line in range(cuda.grid(1), total // max(length, 1), cuda.gridsize(1)):
-            first = line // apart * length * apart + line % apart
-            rest, target = first, 0
+        total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
+        for i in range(cuda.grid(1), total, cuda.gridsize(1)):
+            rest, target = i, 0
             for axis in range(8):
                 target += rest % dims[axis] * strides[axis]
                 rest = rest // dims[axis]
-            for j in range(length):
-                i = first + j * apart
-                given = load_index(indices, i)
-                at = given + size if given < 0 else given
-                if at < 0 or at >= size:
-                    refuse(status, given)
-                else:
-                    place = target + j * own + at * y_axis
-                    store(y, place, cast(combine(load(y, place), load(updates, i))))
+            at = load_index(indices, i)
+            if at < 0:
+                at += size
+            if at < 0 or at >= size:
+                refuse(status, load_index(indices, i))
+            else:
+                put(y, target + at * y_axis, load(updates, i))
 
     return Body(body, elements_of("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"))
 
@@ -91,11 +69,13 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
 def scatter_nd(dtype: str, reduction: str) -> Body:
     """Combine updates[j, :] into y[indices[j, 0], ..., indices[j, depth - 1], :].
 
-    y already holds the data; int64 indices and updates are dense, ``inner`` elements of y are. A
-    thread for each of these.
+    The fields are those of the CPU's kernel.
     """
-    load, store, combine = LOAD[dtype], STORE[dtype], _COMBINE[reduction]
-    cast = SCOPE[f"cast_{dtype}"]
+    put = _put(dtype, reduction)
+    if put is None:
+        ordered = scatter_in_order.scatter_nd(dtype, reduction)
+        return Body(ordered.function, ordered.launch)
+    load = LOAD[dtype]
 
     def body(
         indices: Pointer, updates: Pointer, y: Pointer, count: int, depth: int, inner: int,
@@ -103,18 +83,17 @@ def scatter_nd(dtype: str, reduction: str) -> Body:
         y0: int, y1: int, y2: int, y3: int, y4: int, y5: int, status: Pointer,
     ) -> None:  # fmt: skip
         sizes, strides = (s0, s1, s2, s3, s4, s5), (y0, y1, y2, y3, y4, y5)
-        for i in range(cuda.grid(1), inner, cuda.gridsize(1)):
-            for row in range(count):
-                target, is_inside = i, True
-                for axis in range(depth):
-                    given = load_i64(indices, row * depth + axis)
-                    at = given + sizes[axis] if given < 0 else given
-                    if at < 0 or at >= sizes[axis]:
-                        refuse(status, given)
-                        is_inside = False
-                    target += at * strides[axis]
-                if is_inside:
-                    new = load(updates, row * inner + i)
-                    store(y, target, cast(combine(load(y, target), new)))
+        for i in range(cuda.grid(1), count * inner, cuda.gridsize(1)):
+            row = i // inner
+            target, is_inside = i % inner, True
+            for axis in range(depth):
+                given = load_i64(indices, row * depth + axis)
+                at = given + sizes[axis] if given < 0 else given
+                if at < 0 or at >= sizes[axis]:
+                    refuse(status, given)
+                    is_inside = False
+                target += at * strides[axis]
+            if is_inside:
+                put(y, target, load(updates, i))
 
-    return Body(body, elements_of("inner"))
+    return Body(body, elements_of("count", "inner"))

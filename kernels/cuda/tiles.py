@@ -18,6 +18,12 @@ from .kernel import Fields, Launch, Limits
 from .launches import over_tiles
 from .threads import cuda
 
+NUMBERS: dict[str, Any] = {
+    "f32": np.float32, "f64": np.float64, "i32": np.int32, "u32": np.uint32, "i64": np.int64,
+    "u64": np.uint64,
+}  # fmt: skip
+"""Types that tiles are made of."""
+
 
 class Tile(NamedTuple):
     """Sizes of a tile, and of a thread's part of it; see the module's text."""
@@ -55,7 +61,7 @@ def kernel_of_tile(
     ----------
     tile : Tile
     kind : str
-        ``"f32"`` or ``"f64"``.
+        A key of `NUMBERS`; products of integers wrap.
     parameters : sequence of str
         Names of the record's words, of which ``x``, ``w`` and ``y`` are operands and result and
         ``bias`` has one element for each column, or is null.
@@ -68,7 +74,7 @@ def kernel_of_tile(
     """
     source = _source(tile, kind, parameters, head, left, target)
     scope: dict[str, Any] = {"cuda": cuda, "np": np, **memory.SCOPE, **numbers.SCOPE}
-    scope["Number"] = np.float32 if kind == "f32" else np.float64
+    scope["Number"] = NUMBERS[kind]
     define(source, scope)
     return scope["body"]
 
@@ -124,7 +130,8 @@ def _source(
         *(f"                a{i} = left[k * {bm + 1} + ty * {tm} + {i}]" for i in range(tm)),
         # Neighbouring threads read neighbouring elements.
         *(f"                b{j} = right[k * {bn} + {j * across} + tx]" for j in range(tn)),
-        *(f"                s{i}_{j} += a{i} * b{j}" for i, j in pairs),
+        # A sum of two integers is wider than they are, unless it is cut off.
+        *(f"                s{i}_{j} = Number(s{i}_{j} + a{i} * b{j})" for i, j in pairs),
         "            cuda.syncthreads()",
     ]
     for i in range(tm):
@@ -138,7 +145,8 @@ def _source(
                     f"n = n0 + {j * across} + tx",
                     "if n < columns:",
                     "    if bias != 0:",
-                    f"        s{i}_{j} += {load}(bias, bias_first + n * bias_column)",
+                    f"        shift = {load}(bias, bias_first + n * bias_column)",
+                    f"        s{i}_{j} = Number(s{i}_{j} + shift)",
                     f"    {store}(y, y_first + n * y_column, s{i}_{j})",
                 ],
             )

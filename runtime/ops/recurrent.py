@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.amx import ROW_WORDS
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
-from ...kernels.cpu.recurrent_cells import PHASES, Numbers
+from ...kernels.cpu.recurrent_cells import PHASES
 from ...kernels.cpu.recurrent_forms import fetching_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ...kernels.target import L3_BYTES
@@ -109,7 +109,7 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
     if layer.w_bytes is None:
         emit_product(emit, node, x, weights, target, bias)
     else:
-        lengths = _lengths(emit, node, x.shape[1])
+        lengths = lengths_of(emit, node, x.shape[1])
         emit_byte_products(emit, node, layer, x, lengths, weights, target, bias)
     return target
 
@@ -129,14 +129,12 @@ def _lower(emit: Emission, node: Node) -> None:
         inputs = _biases(emit, layer, x)
     else:
         inputs = _products(emit, node, layer, x)
-    outputs = _outputs(emit, node, layer)
-    apart = len(set(layer.functions)) > 1
-    ranges = [(d, d + 1) for d in range(layer.directions)] if apart else [(0, layer.directions)]
-    for begin, end in ranges:
+    outputs = outputs_of(emit, node, layer)
+    for begin, end in layer.ranges:
         _emit_directions(emit, node, layer, x, inputs, outputs, begin, end)
 
 
-def _outputs(emit: Emission, node: Node, layer: Layer) -> list[Tensor | None]:
+def outputs_of(emit: Emission, node: Node, layer: Layer) -> list[Tensor | None]:
     """Results: all steps, those of a sequence's directions side by side, and the last states."""
     orders = (None if layer.is_batch_first else (0, 2, 1, 3), None, None)
     named = [i < len(node.outputs) and bool(node.outputs[i].name) for i in range(3)]
@@ -156,7 +154,7 @@ def _emit_directions(
     batch, steps = inputs.shape[batch_axis], inputs.shape[steps_axis]
     directions, width = end - begin, layer.gates * layer.units
     own = inputs.view((*inputs.shape[:2], directions * width), inputs.strides, begin * width)
-    lengths = _lengths(emit, node, batch)
+    lengths = lengths_of(emit, node, batch)
     fields = {
         "steps": steps, "batch": batch, "directions": directions, "size": layer.size,
         "vectors": layer.vectors, "depth": layer.depth, "rows": layer.rows, "blocks": layer.blocks,
@@ -167,10 +165,10 @@ def _emit_directions(
         "x_step": x.strides[steps_axis], "x_batch": x.strides[batch_axis],
         **_weights(emit, layer, begin, end),
         **_memory(emit, node, layer, batch, directions),
-        **_results(layer, outputs, begin, end),
+        **result_fields(layer, outputs, begin, end),
     }  # fmt: skip
     written = [fields[name] for name in ("y", "last_h", "last_c", "hidden") if fields[name]]
-    initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
+    initial = [initial_state(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
     # A product of zeros has no numbers if the weights are not finite.
     is_finite = isinstance(layer.r, np.ndarray) and bool(np.isfinite(layer.r).all())
     is_split = layer.has_terms and layer.features  # terms of inputs and states lie side by side
@@ -181,27 +179,21 @@ def _emit_directions(
         indexed=None if lengths is None else Indexed(node.required(LENGTHS).name, (steps + 1,)),
         op_type=f"{node.op_type}Start",
         **fields,
-        **_state_fields("initial", initial, batch_first),
+        **state_fields("initial", initial, batch_first),
     )
-    functions = layer.functions[begin]
-    parameters = [*(number for _, *pair in functions for number in pair), *[0.0] * 6][:6]
-    numbers: dict[str, Any] = dict(
-        zip(Numbers._fields, [*parameters, layer.clip or 0.0], strict=True)
-    )
-    options = ["coupled"] * layer.is_coupled + ["peepholes"] * (layer.peepholes is not None)
     emit.step(
         recurrent(
             layer.cell,
-            " ".join(name for name, *_ in functions),
+            layer.names_of(begin),
             int(layer.clip is not None),
-            " ".join(options),
+            layer.options,
             layer.kind,
             _weights_kind(layer),
         ),
         outputs=written,
         flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
         **fields,
-        **numbers,
+        **layer.numbers_of(begin),
     )
 
 
@@ -214,7 +206,7 @@ def _weights_kind(layer: Layer) -> str:
     return "terms" if layer.has_terms else "joined" if layer.features else ""
 
 
-def _state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> dict[str, Any]:
+def state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> dict[str, Any]:
     """Fields of a hidden and a cell state, of the same shape."""
     first = states[0] or states[1]
     strides = (0, 0, 0) if first is None else first.strides
@@ -226,7 +218,7 @@ def _state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> 
     }
 
 
-def _initial(
+def initial_state(
     emit: Emission, node: Node, layer: Layer, index: int, begin: int, end: int
 ) -> Tensor | None:
     """Return an initial state of some directions, None if it is zero; its axes are the node's."""
@@ -251,7 +243,9 @@ def _directions_of(tensor: Tensor, axis: int, begin: int, end: int) -> Tensor:
     return tensor.view(shape, tensor.strides, begin * tensor.strides[axis])
 
 
-def _results(layer: Layer, outputs: list[Tensor | None], begin: int, end: int) -> dict[str, Any]:
+def result_fields(
+    layer: Layer, outputs: list[Tensor | None], begin: int, end: int
+) -> dict[str, Any]:
     """Fields of the results of some directions."""
     batch_first = layer.is_batch_first
     axes = (2, 1, 1) if batch_first else (1, 0, 0)
@@ -266,7 +260,7 @@ def _results(layer: Layer, outputs: list[Tensor | None], begin: int, end: int) -
         "y_step": strides[steps],
         "y_batch": strides[batch],
         "y_direction": strides[directions],
-        **_state_fields("last", last, batch_first),
+        **state_fields("last", last, batch_first),
     }
 
 
@@ -334,7 +328,8 @@ def _memory(
     }
 
 
-def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
+def lengths_of(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
+    """Return the lengths of sequences (int32), if there are such."""
     if node.input(LENGTHS) is None:
         return None
     lengths = emit.ordered(emit.tensor(node.values[LENGTHS]))

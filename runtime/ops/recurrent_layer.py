@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ...kernels.cpu.recurrent import MOST_BLOCKS
-from ...kernels.cpu.recurrent_cells import GATES, PHASES
+from ...kernels.cpu.recurrent_cells import GATES, PHASES, Numbers
 from ...kernels.cpu.recurrent_forms import halves_pay, joining_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC, EXACT
 from ...kernels.cpu.recurrent_terms import TERMS, word_count, words_of
@@ -106,6 +107,29 @@ class Layer:
     def directions(self) -> int:
         """Number of directions."""
         return len(self.functions)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """Begins and ends of directions that a step computes: those of the same activations."""
+        if len(set(self.functions)) > 1:
+            return [(d, d + 1) for d in range(self.directions)]
+        return [(0, self.directions)]
+
+    def names_of(self, direction: int) -> str:
+        """Names of a direction's activations, as kernels have them."""
+        return " ".join(name for name, *_ in self.functions[direction])
+
+    def numbers_of(self, direction: int) -> dict[str, Any]:
+        """Fields of the numbers that a direction's activations take, and the threshold."""
+        numbers = [number for _, *pair in self.functions[direction] for number in pair]
+        padded = [*numbers, *[0.0] * 6][:6]
+        return dict(zip(Numbers._fields, [*padded, self.clip or 0.0], strict=True))
+
+    @property
+    def options(self) -> str:
+        """Options of a LSTM's cell, as kernels name them."""
+        peepholes = ["peepholes"] * (self.peepholes is not None)
+        return " ".join(["coupled"] * self.is_coupled + peepholes)
 
     @property
     def gates(self) -> int:

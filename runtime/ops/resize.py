@@ -16,6 +16,7 @@ from ...kernels.cpu.resample import (
     scaled_sizes,
     workspace_bytes,
 )
+from ...kernels.resampling import COORDINATES, ROUNDINGS
 from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
@@ -39,7 +40,7 @@ from .resize_axes import (
 from .terms import Term
 from .windows import height_width, image_strides
 
-_COORDINATES = (*images.COORDINATES, "output_half_pixel")
+_MODES = (*COORDINATES, "output_half_pixel")
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -47,7 +48,7 @@ def _infer_resize(node: Node) -> list[Info]:
     x = node.required(0)
     if node.version < 11:
         raise OnHost("Resize before opset 11")
-    if coordinates_of(node) not in images.COORDINATES:
+    if coordinates_of(node) not in COORDINATES:
         raise OnHost(f"coordinate_transformation_mode {coordinates_of(node)}")
     shape = list(x.dims)
     for axis in resized_axes(node):
@@ -193,13 +194,13 @@ def _emit_images(
         out_height=out_height, out_width=out_width, scale_h=scales.get(-2, 0.0),
         scale_w=scales.get(-1, 0.0), x_image=x_image, x_row=x_row, x_pixel=x_pixel,
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        coordinates=images.COORDINATES.index(coordinates_of(node)),
+        coordinates=COORDINATES.index(coordinates_of(node)),
         rounding=_rounding(node), workspace=emit.workspace(space), workspace_bytes=space, **more,
     )  # fmt: skip
 
 
 def _rounding(node: Node) -> int:
-    return images.ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor"))
+    return ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor"))
 
 
 # --- single axes ------------------------------------------------------------------------------
@@ -288,7 +289,7 @@ def _table_fields(emit: Emission, node: Node, axis: Axis) -> dict[str, Any]:
         region, step = _doubles(emit, node, 1).view((2,), (count,), axis.place), count
     return {
         "n_in": axis.n_in, "n_out": axis.n_out, "scale": scale, "region": region,
-        "region_step": step, "coordinates": images.COORDINATES.index(coordinates_of(node)),
+        "region_step": step, "coordinates": COORDINATES.index(coordinates_of(node)),
         "rounding": _rounding(node), "unrounded": int(bool(node.counted)),
     }  # fmt: skip
 
@@ -350,8 +351,8 @@ register(
     Operator(
         rules=(
             checks.one_of("mode", "nearest", "linear", "cubic"),
-            checks.one_of("coordinate_transformation_mode", *_COORDINATES),
-            checks.one_of("nearest_mode", *images.ROUNDINGS),
+            checks.one_of("coordinate_transformation_mode", *_MODES),
+            checks.one_of("nearest_mode", *ROUNDINGS),
             checks.one_of("keep_aspect_ratio_policy", *_POLICIES),
             checks.axes(4),  # an attribute only
             _check_counts,

@@ -4,14 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.resize import (
-    COORDINATES,
-    ROUNDINGS,
-    TAPS,
-    resize,
-    resize_nearest,
-    workspace_bytes,
-)
+from sardonyx.kernels.cpu.resize import TAPS, resize, resize_nearest, workspace_bytes
+from sardonyx.kernels.resampling import COORDINATES, ROUNDINGS
 
 
 def resized(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ....kernels.cuda.convolution import convolution
+from ....kernels.cuda.depthwise_convolution import depthwise_convolution
 from ....kernels.emitter import NONE
 from ...emission import Emission
 from ...graph import Node
@@ -20,7 +21,7 @@ from ...tensors import Tensor
 from .product import emit_product
 from .tiles import Tiles
 
-_KINDS = ("f32", "f64")
+_KINDS = ("f32", "f64", "i32")
 _ORDER = (3, 4, 5, 2, 0, 1)
 """Axes of weights (groups, filters, channels, kd, kh, kw) as the kernel reads them."""
 
@@ -48,7 +49,7 @@ def lower_conv(emit: Emission, node: Node, group: Group) -> None:
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> bool:
-    """Emit a convolution or product of floats with nothing but a bias; tells whether it is one."""
+    """Emit a convolution or product with nothing but a bias; tells whether there is a kernel."""
     if conv.kind not in _KINDS or conv.has_halves or not _is_alone(conv):
         return False
     if _has_sets(conv):
@@ -56,13 +57,17 @@ def emit_convolution(emit: Emission, conv: Convolution) -> bool:
     channels, filters = conv.channels, conv.out_channels
     usual, few = Tiles.of(emit)
     tile = few if isinstance(filters, int) and filters <= few.bn else usual
+    fields = window_over(conv.window, conv.x, conv.y)
+    if channels == 1:
+        kernel = depthwise_convolution(conv.kind)
+    else:
+        kernel, fields["channels"] = convolution(conv.kind, *tile), channels
     emit.step(
-        convolution(conv.kind, *tile),
+        kernel,
         outputs=[conv.output],
         flops=2 * product(conv.y.shape) * channels * conv.window.taps,
         x=conv.x, w=_weights(emit, conv), y=conv.y, bias=conv.bias,
-        channels=channels, filters=filters, groups=conv.groups,
-        **window_over(conv.window, conv.x, conv.y),
+        filters=filters, groups=conv.groups, **fields,
     )  # fmt: skip
     return True
 

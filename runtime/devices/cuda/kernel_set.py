@@ -11,12 +11,22 @@ from ...emission import Emission
 from ...ops.convolution import Convolution
 from ..kernel_set import AnyKernel, KernelSet
 from .convolution import emit_convolution, lower_conv
+from .integers import (
+    lower_conv_integer,
+    lower_matmul_integer,
+    lower_qlinear_conv,
+    lower_qlinear_matmul,
+)
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
+from .recurrent import lower_recurrent
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
     ("", "MaxPool"): lower_max, ("", "AveragePool"): lower_average,
+    ("", "LSTM"): lower_recurrent, ("", "GRU"): lower_recurrent, ("", "RNN"): lower_recurrent,
+    ("", "MatMulInteger"): lower_matmul_integer, ("", "QLinearMatMul"): lower_qlinear_matmul,
+    ("", "ConvInteger"): lower_conv_integer, ("", "QLinearConv"): lower_qlinear_conv,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ...symbolic import Dim, product
 from ...tensors import Tensor, short_name
 from .tiles import Tiles
 
-_KINDS = ("float32", "float64")
+_KINDS = ("float32", "float64", "int32", "uint32", "int64", "uint64")
 
 
 def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
