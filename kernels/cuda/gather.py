@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..fields import Pointer
 from .elements import accesses
-from .indices import refuse
+from .indices import index_within
 from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import elements_of, over_rows
 from .memory import LOAD, load_i64
@@ -30,12 +30,8 @@ def gather(itemsize: int, index: str) -> Body | None:
         column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         for row in range(first, outer * count, cuda.gridDim.y * cuda.blockDim.y):
             o, j = row // count, row % count
-            at = load_index(indices, j)
-            if at < 0:
-                at += size
-            if at < 0 or at >= size:
-                refuse(status, load_index(indices, j))
-            else:
+            at = index_within(status, load_index(indices, j), size)
+            if at >= 0:
                 source, target = o * x_outer + at * x_axis, o * y_outer + j * y_axis
                 for i in range(column, inner, cuda.gridDim.x * cuda.blockDim.x):
                     store(y, target + i, load(x, source + i))
@@ -62,12 +58,8 @@ def gather_elements(itemsize: int, index: str) -> Body | None:
             for axis in range(8):
                 source += rest % dims[axis] * strides[axis]
                 rest = rest // dims[axis]
-            at = load_index(indices, i)
-            if at < 0:
-                at += size
-            if at < 0 or at >= size:
-                refuse(status, load_index(indices, i))
-            else:
+            at = index_within(status, load_index(indices, i), size)
+            if at >= 0:
                 store(y, i, load(x, source + at * x_axis))
 
     return Body(body, elements_of("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"))
@@ -92,11 +84,8 @@ def gather_nd(itemsize: int) -> Body | None:
             row, column = i // inner, i % inner
             source, is_inside = row // count * x_batch, True
             for axis in range(depth):
-                given = load_i64(indices, row * depth + axis)
-                at = given + sizes[axis] if given < 0 else given
-                if at < 0 or at >= sizes[axis]:
-                    refuse(status, given)
-                    is_inside = False
+                at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
+                is_inside = is_inside and at >= 0
                 source += at * strides[axis]
             if is_inside:
                 store(y, i, load(x, source + column))

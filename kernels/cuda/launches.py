@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .kernel import Fields, Launch, Limits
@@ -38,6 +39,12 @@ def over_sums(rows: int, count: int, limits: Limits) -> Launch:
         across = 1 if count <= 32 else min(32, limits.threads)
     down = max(limits.threads // across, 1)
     return Launch((min(-(-rows // down), limits.blocks), 1, 1), (across, down, 1))
+
+
+def over_reduction(fields: Fields, limits: Limits) -> Launch:
+    """`over_sums` of a record that keeps axes of sizes ``k*`` and reduces those of sizes ``r*``."""
+    kept, reduced = (math.prod(fields[f"{name}{axis}"] for axis in range(4)) for name in "kr")
+    return over_sums(kept, reduced, limits)
 
 
 def over_tiles(tiles: int, threads: int, limits: Limits) -> Launch:

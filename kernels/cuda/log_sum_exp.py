@@ -9,18 +9,13 @@ import numpy as np
 
 from ..fields import Pointer
 from .blocks import block_fold, larger
-from .kernel import Body, Fields, Launch, Limits, cuda_factory
-from .launches import over_sums
+from .kernel import Body, cuda_factory
+from .launches import over_reduction
 from .memory import LOAD, SIZES, STORE
 from .threads import cuda
 
 _D = np.float64
 _MAX, _SUM = block_fold("max", np.float64), block_fold("sum", np.float64)
-
-
-def _launch(f: Fields, limits: Limits) -> Launch:
-    kept = f["k0"] * f["k1"] * f["k2"] * f["k3"]
-    return over_sums(kept, f["r0"] * f["r1"] * f["r2"] * f["r3"], limits)
 
 
 @cuda_factory
@@ -59,4 +54,4 @@ def log_sum_exp(dtype: str) -> Body | None:
                 result = top + _D(math.log(total)) if is_plain else top
                 store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, number(result))
 
-    return Body(body, _launch)
+    return Body(body, over_reduction)

@@ -10,8 +10,8 @@ import numpy as np
 from ..fields import Pointer
 from .blocks import COMBINE, block_fold
 from .functions import device_function
-from .kernel import Body, Fields, Launch, Limits, cuda_factory
-from .launches import over_sums
+from .kernel import Body, cuda_factory
+from .launches import over_reduction
 from .memory import LOAD, SIZES, STORE
 from .threads import cuda
 
@@ -63,11 +63,6 @@ _FOLDS = {
 """How elements are combined, what is combined of each, and what becomes of the result."""
 
 
-def _launch(f: Fields, limits: Limits) -> Launch:
-    kept = f["k0"] * f["k1"] * f["k2"] * f["k3"]
-    return over_sums(kept, f["r0"] * f["r1"] * f["r2"] * f["r3"], limits)
-
-
 @cuda_factory
 def reduce(kind: str, dtype: str) -> Body | None:
     """Reduce up to four axes and keep up to four; outermost first, unused sizes 1.
@@ -109,7 +104,7 @@ def reduce(kind: str, dtype: str) -> Body | None:
                 result = finished(total, wide(max(reduced, 1)))
                 store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, number(result))
 
-    return Body(body, _launch)
+    return Body(body, over_reduction)
 
 
 def _start(way: str, number: Any) -> Any:

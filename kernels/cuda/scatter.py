@@ -7,7 +7,7 @@ from typing import Any
 from ..fields import Pointer
 from . import atomics, scatter_in_order
 from .functions import device_function
-from .indices import refuse
+from .indices import index_within
 from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, STORE, load_i64
@@ -54,12 +54,8 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
             for axis in range(8):
                 target += rest % dims[axis] * strides[axis]
                 rest = rest // dims[axis]
-            at = load_index(indices, i)
-            if at < 0:
-                at += size
-            if at < 0 or at >= size:
-                refuse(status, load_index(indices, i))
-            else:
+            at = index_within(status, load_index(indices, i), size)
+            if at >= 0:
                 put(y, target + at * y_axis, load(updates, i))
 
     return Body(body, elements_of("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"))
@@ -87,11 +83,8 @@ def scatter_nd(dtype: str, reduction: str) -> Body:
             row = i // inner
             target, is_inside = i % inner, True
             for axis in range(depth):
-                given = load_i64(indices, row * depth + axis)
-                at = given + sizes[axis] if given < 0 else given
-                if at < 0 or at >= sizes[axis]:
-                    refuse(status, given)
-                    is_inside = False
+                at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
+                is_inside = is_inside and at >= 0
                 target += at * strides[axis]
             if is_inside:
                 put(y, target, load(updates, i))

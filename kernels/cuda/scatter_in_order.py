@@ -9,7 +9,7 @@ from typing import Any
 
 from ..fields import Pointer
 from .functions import device_function
-from .indices import refuse
+from .indices import index_within
 from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, STORE, load_i64
@@ -76,11 +76,8 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
                 rest = rest // dims[axis]
             for j in range(length):
                 i = first + j * apart
-                given = load_index(indices, i)
-                at = given + size if given < 0 else given
-                if at < 0 or at >= size:
-                    refuse(status, given)
-                else:
+                at = index_within(status, load_index(indices, i), size)
+                if at >= 0:
                     place = target + j * own + at * y_axis
                     store(y, place, cast(combine(load(y, place), load(updates, i))))
 
@@ -107,11 +104,8 @@ def scatter_nd(dtype: str, reduction: str) -> Body:
             for row in range(count):
                 target, is_inside = i, True
                 for axis in range(depth):
-                    given = load_i64(indices, row * depth + axis)
-                    at = given + sizes[axis] if given < 0 else given
-                    if at < 0 or at >= sizes[axis]:
-                        refuse(status, given)
-                        is_inside = False
+                    at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
+                    is_inside = is_inside and at >= 0
                     target += at * strides[axis]
                 if is_inside:
                     new = load(updates, row * inner + i)
