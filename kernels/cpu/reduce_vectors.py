@@ -37,6 +37,7 @@ from .reduce_steps import add, multiply, same, square_in, start_of
 _F = np.float32
 _RUN = 256  # elements an accumulator takes before it is added to the total
 _ALIGNED = 8
+_PARTS = LANES * LANES // 2  # words of as many rows as vectors have lanes, of float32
 """Vectors and rows from which columns are worth some twice, so that others are aligned."""
 
 
@@ -249,7 +250,7 @@ def vector_loops(kind: str) -> tuple[Any, Any, Any]:
 
     @njit
     def long_rows(x: Pointer, y: Pointer, n: int, length: int, x_step: int, y_step: int) -> None:
-        parts = stack_words(LANES * LANES // 2)
+        parts = stack_words(_PARTS)
         for i in range(0, n, LANES):
             left = min(LANES, n - i)
             for k in range(left):
@@ -257,11 +258,11 @@ def vector_loops(kind: str) -> tuple[Any, Any, Any]:
             put(y + i * y_step * 4, y_step, fold_all(parts), left, length)
 
     def short(length: int) -> Any:
-        fold = fold_rows(by, length)
+        fold, words = fold_rows(by, length), LANES // 2 * length
 
         @njit
         def short_rows(x: Pointer, y: Pointer, n: int, y_step: int) -> None:
-            parts = stack_words(LANES // 2 * length)
+            parts = stack_words(words)
             for i in range(0, n, LANES):
                 at, left = x + i * length * 4, (n - i) * length
                 for k in range(length):

@@ -11,8 +11,10 @@ import dataclasses
 
 import numpy as np
 
+from ...kernels.amx_permission import has_amx
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import paired
+from ...kernels.unit_rates import tile_integer_speed
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
@@ -111,7 +113,8 @@ def _emit_conv_sums(
         by_tile = _tile_words(emit, node, x, y, weights, window)
     if beyond is None and by_tile is None and groups == 1:
         word = PAIR if found is None else QUAD
-        wide = WidePixels.of(weights, window, y, epilogue or Epilogue(), word)
+        gain = tile_integer_speed() if word == QUAD and has_amx() else 1.0
+        wide = WidePixels.of(weights, window, y, epilogue or Epilogue(), word, gain)
     sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
     if wide is not None:
         weights = wide.filters(weights)

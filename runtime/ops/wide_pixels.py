@@ -63,14 +63,15 @@ class WidePixels:
 
     @classmethod
     def of(
-        cls, weights: np.ndarray, window: Window, y: Tensor, epilogue: Epilogue, word: int = QUAD
-    ) -> WidePixels | None:
+        cls, weights: np.ndarray, window: Window, y: Tensor, epilogue: Epilogue, word: int = QUAD,
+        gain: float = 1.0,
+    ) -> WidePixels | None:  # fmt: skip
         """Return those of a convolution with an epilogue; None where there should be none."""
         result = y if epilogue.result is None else epilogue.result
         if epilogue.nodes or epilogue.expression or len(result.shape) > 4:
             return None
         filters, channels = weights.shape[:2]
-        found = cls.best(filters, channels, window, result.shape[-1], word)
+        found = cls.best(filters, channels, window, result.shape[-1], word, gain)
         # Other bytes lie as the result does, which then has no room behind its rows.
         has_others = epilogue.other is not None
         return None if found is None or (has_others and not found.fills(result)) else found

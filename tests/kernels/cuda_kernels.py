@@ -28,7 +28,7 @@ _KERNELS = {
     "norm.channel_norm": [()],
     "norm.group_norm": [()],
     "norm.lp_norm": [(0,), (1,), (2,)],
-    "order.arg_extreme": [("f32", 1), ("u8", 0)],
+    "arg_extremes.arg_extreme": [("f32", 1), ("u8", 0)],
     "order.cumulative": [("f32", "sum"), ("i32", "product")],
     "pad.pad": [(4,)],
     "pool.pool": [("max", "f32"), ("mean", "f64"), ("max", "u8")],
