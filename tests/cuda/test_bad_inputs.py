@@ -111,6 +111,13 @@ def test_arrays_that_cannot_be_read_where_they_lie():
     elsewhere.__cuda_array_interface__["data"] = (x.ctypes.data, False)
     with pytest.raises(sardonyx.InvalidArgument, match="no memory of"):
         session.run(None, {"x": elsewhere})
+    with pytest.raises(sardonyx.InvalidArgument, match=r"4800 bytes at .* no memory of"):
+        session.run(None, {"x": OnGpu(x, shape=(300, 4))})
+    for field, told in (("shape", (-3, 4)), ("typestr", "no type"), ("data", ())):
+        odd = OnGpu(x)
+        odd.__cuda_array_interface__[field] = told
+        with pytest.raises(sardonyx.InvalidArgument, match="'x' says of itself"):
+            session.run(None, {"x": odd})
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], x + x)
 
 

@@ -32,7 +32,7 @@ def device_inputs(
     Raises
     ------
     InvalidArgument
-        An array is not dense, not aligned, or of another GPU.
+        An array is not dense, not aligned, larger than its memory, or of another GPU.
     """
     places: dict[int, int] = {}
     if not isinstance(feeds, Mapping):
@@ -51,19 +51,24 @@ def device_inputs(
 
 def _stand_in(name: str, shown: Mapping[str, Any], driver: Driver) -> tuple[np.ndarray, int]:
     """Return an array of the host for one of the GPU, and where that lies."""
-    shape, dtype = tuple(shown["shape"]), np.dtype(shown["typestr"])
-    strides = shown.get("strides")
-    stands = np.empty(shape, dtype)
+    try:
+        shape, dtype = tuple(shown["shape"]), np.dtype(shown["typestr"])
+        strides, address = shown.get("strides"), int(shown["data"][0] or 0)
+        stands = np.empty(shape, dtype)
+    except (KeyError, IndexError, TypeError, ValueError, MemoryError) as error:
+        raise InvalidArgument(
+            f"input {name!r} says of itself what is no array on a GPU: {dict(shown)}"
+        ) from error
     if strides is not None and stands.size and tuple(strides) != stands.strides:
         raise InvalidArgument(
             f"input {name!r} lies on the GPU with strides {tuple(strides)} in bytes, expected a "
             f"dense array, of {stands.strides}"
         )
-    address, size = int(shown["data"][0] or 0), math.prod(shape) * dtype.itemsize
-    if size and not driver.owns(address):
+    size = math.prod(shape) * dtype.itemsize
+    if size and not driver.owns(address, size):
         raise InvalidArgument(
-            f"input {name!r} lies at {address:#x}, which is no memory of {driver.title}: copy it "
-            "there first"
+            f"input {name!r}, {size} bytes at {address:#x}, lies in no memory of {driver.title}: "
+            "copy it there first"
         )
     if size and address % dtype.itemsize:
         raise InvalidArgument(

@@ -61,8 +61,8 @@ class Driver(ABC):
         """Copy bytes within the memory of the GPU."""
 
     @abstractmethod
-    def owns(self, address: int) -> bool:
-        """Tell whether an address is one of the GPU's memory, whoever has allocated that."""
+    def owns(self, address: int, size: int) -> bool:
+        """Tell whether bytes lie in one piece of the GPU's memory, whoever has allocated that."""
 
     @abstractmethod
     def wait_for_others(self) -> None:

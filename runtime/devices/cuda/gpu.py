@@ -137,13 +137,17 @@ class Gpu(Driver):
         self._enter()
         _call("cuMemcpyDtoDAsync", target, source, size, self._stream)
 
-    def owns(self, address: int) -> bool:
-        """Ask the driver which device the memory is of."""
+    def owns(self, address: int, size: int) -> bool:
+        """Ask the driver which device the memory is of, and where its allocation ends."""
         from cuda.bindings import driver
 
         kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
         code, ordinal = driver.cuPointerGetAttribute(kind, address)
-        return bool(code == driver.CUresult.CUDA_SUCCESS and ordinal == int(self._device))
+        if code != driver.CUresult.CUDA_SUCCESS or ordinal != int(self._device):
+            return False
+        code, base, count = driver.cuMemGetAddressRange(address)
+        is_known = code == driver.CUresult.CUDA_SUCCESS
+        return bool(is_known and address + size <= int(base) + int(count))
 
     def wait_for_others(self) -> None:
         """Wait for all streams of the context, which libraries share."""

@@ -68,9 +68,9 @@ class Simulator(Driver):
 
     to_host = move = to_device
 
-    def owns(self, address: int) -> bool:
-        """Tell whether it lies in one of the arrays."""
-        return any(0 <= address - at < len(array) for at, array in self._arrays.items())
+    def owns(self, address: int, size: int) -> bool:
+        """Tell whether they lie in one of the arrays."""
+        return any(0 <= address - at <= len(array) - size for at, array in self._arrays.items())
 
     def wait_for_others(self) -> None:
         """Do nothing: there is nobody else."""
