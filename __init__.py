@@ -15,6 +15,7 @@ from .errors import (
     InvalidModel,
     KernelError,
     SardonyxError,
+    UnreadableModel,
     UnsupportedModel,
 )
 from .forks import fork_lock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .importers import load, save
     from .optimizer import optimize
     from .registration import operator
+    from .runtime.cancellation import Cancellation
     from .runtime.devices.find import devices
     from .runtime.session import Session
     from .tools.quantize import quantize
@@ -34,6 +36,7 @@ _LAZY = {
     "load": "importers",
     "save": "importers",
     "optimize": "optimizer",
+    "Cancellation": "runtime.cancellation",
     "Session": "runtime.session",
     "devices": "runtime.devices.find",
     "compare": "tools.compare",
@@ -45,6 +48,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Cancellation",
     "ImportFailed",
     "InvalidArgument",
     "InvalidModel",
@@ -52,6 +56,7 @@ __all__ = [
     "SardonyxError",
     "Session",
     "TensorType",
+    "UnreadableModel",
     "UnsupportedModel",
     "compare",
     "convert",

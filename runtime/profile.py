@@ -56,19 +56,41 @@ class RunProfile:
 
 def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
     """Time a bound context; see ``Session.profile``."""
-    program = context.program
-    ticks = np.zeros((runs, len(program.steps)), np.int64)
-    hosts = np.zeros((runs, len(program.host_steps)), np.int64)
+    ticks = np.zeros((runs, len(context.program.steps)), np.int64)
+    hosts = np.zeros((runs, len(context.program.host_steps)), np.int64)
     totals = np.zeros(runs, np.int64)
     copies: list[list[Copied]] = []
     for _ in range(warmup):
         context.run(arrays)
     for run in range(runs):
-        start = time.perf_counter_ns()
-        context.run(arrays, ticks[run])
-        totals[run] = time.perf_counter_ns() - start
+        _, totals[run] = _timed(context, arrays, ticks[run])
         hosts[run] = context.host_ns
         copies.append(context.copies)
+    return _profile(context, ticks, hosts, copies, totals)
+
+
+def run_timed(context: Context, arrays: Sequence[Any]) -> tuple[list[Any], RunProfile]:
+    """Run a bound context once; returns its results and the times of this run."""
+    ticks = np.zeros((1, len(context.program.steps)), np.int64)
+    results, total = _timed(context, arrays, ticks[0])
+    hosts = context.host_ns[None].copy()
+    return results, _profile(context, ticks, hosts, [context.copies], np.array([total]))
+
+
+def _timed(context: Context, arrays: Sequence[Any], ticks: np.ndarray) -> tuple[list[Any], int]:
+    start = time.perf_counter_ns()
+    results = context.run(arrays, ticks)
+    return results, time.perf_counter_ns() - start
+
+
+def _profile(
+    context: Context,
+    ticks: np.ndarray,
+    hosts: np.ndarray,
+    copies: Sequence[Sequence[Copied]],
+    totals: np.ndarray,
+) -> RunProfile:
+    program = context.program
     durations = ticks * context.nanoseconds_per_tick
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
     steps += _copies(context, copies, len(steps))
