@@ -16,6 +16,7 @@ import typer
 from .. import __version__
 from . import text
 from .cli_compare import compare
+from .cli_doctor import doctor
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
@@ -27,7 +28,6 @@ console = text.console()
 
 app = typer.Typer(
     cls=Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -300,6 +300,7 @@ def tune(
 
 
 app.command()(compare)
+app.command()(doctor)
 
 
 @app.command()
