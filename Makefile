@@ -3,6 +3,7 @@
 # make bench   measure, and write docs/benchmarks.md; BENCH='resnet50 unet' for some models,
 #              BENCH=--resume for what is missing, SECONDS_EACH=2 for longer measurements
 # make lint    ruff and mypy
+# make docs    the documentation as a site, in build/site
 # make dist    build the source distribution and the wheel in dist/, and run the wheel in a new environment
 # make setup   only create .venv and install; every other target does so when needed
 
@@ -23,7 +24,7 @@ STAMP := $(VENV)/installed-$(EXTRAS)
 # modules anew, and what pip installs is compiled when it is imported, a quarter of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test bench lint types dist setup clean
+.PHONY: demo test bench lint types docs dist setup clean
 
 demo: setup
 	$(BIN)/python -m sardonyx.tools.demo
@@ -48,6 +49,10 @@ types:
 	mkdir -p build/types/sardonyx
 	for path in *.py $$(dirname */__init__.py); do \
 		ln -sfn ../../../$$path build/types/sardonyx/$$path; done
+
+docs: types
+	$(MAKE) setup EXTRAS=$(EXTRAS),docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .site/mkdocs.yml
 
 dist: setup
 	rm -rf dist build/dist

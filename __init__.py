@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .runtime.cancellation import Cancellation
     from .runtime.devices.find import devices
     from .runtime.session import Session
+    from .tools.compare import compare
+    from .tools.convert import convert
     from .tools.quantize import quantize
 
 __version__ = "0.1.0"
