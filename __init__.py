@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .tools.compare import compare
     from .tools.convert import convert
+    from .tools.html_report.notebook import report
     from .tools.quantize import quantize
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _LAZY = {
     "compare": "tools.compare",
     "convert": "tools.convert",
     "quantize": "tools.quantize",
+    "report": "tools.html_report.notebook",
     "backend": "backend",
     "operator": "registration",
     "TensorType": "custom_operators",
@@ -67,6 +69,7 @@ __all__ = [
     "operator",
     "optimize",
     "quantize",
+    "report",
     "save",
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .devices.copied import Copied
 from .executor import Context
+from .program import Program
 
 
 @dataclass
@@ -43,6 +44,27 @@ class StepProfile:
     bytes: int
 
 
+@dataclass(frozen=True)
+class BufferUse:
+    """Part of the working memory: what lies there, where, and from which step to which.
+
+    Attributes
+    ----------
+    name : str
+        Of the first value that lies there; empty for memory that a step uses for itself.
+    offset, size : int
+        Bytes.
+    first, last : int
+        Steps.
+    """
+
+    name: str
+    offset: int
+    size: int
+    first: int
+    last: int
+
+
 @dataclass
 class RunProfile:
     """Steps and whole runs; ``total_ns`` holds one duration a run, of a session's device."""
@@ -52,6 +74,7 @@ class RunProfile:
     threads: int
     memory: dict[str, int] = field(default_factory=dict)
     device: str = "cpu"
+    buffers: list[BufferUse] = field(default_factory=list)
 
 
 def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
@@ -95,7 +118,24 @@ def _profile(
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
     steps += _copies(context, copies, len(steps))
     memory = {"arena_bytes": context.binding.arena_bytes, "weight_bytes": program.weight_bytes}
-    return RunProfile(steps, totals, context.threads, memory, program.metadata.get("device", "cpu"))
+    device = program.metadata.get("device", "cpu")
+    return RunProfile(steps, totals, context.threads, memory, device, _buffers(context))
+
+
+def _buffers(context: Context) -> list[BufferUse]:
+    names = _names_of_buffers(context.program)
+    return [
+        BufferUse(names.get(buffer, ""), *place)
+        for buffer, *place in context.binding.planned_buffers()
+    ]
+
+
+def _names_of_buffers(program: Program) -> dict[int, str]:
+    """Return for each buffer the name of the first value that lies there."""
+    names: dict[int, str] = {}
+    for tensor in program.tensors:
+        names.setdefault(tensor.buffer, tensor.name)
+    return names
 
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
@@ -143,9 +183,7 @@ def _host_steps(context: Context, times: np.ndarray) -> list[StepProfile]:
 
 def _copies(context: Context, copies: Sequence[Sequence[Copied]], first: int) -> list[StepProfile]:
     """Copies to and from another device, which are the same in each run of a binding."""
-    names: dict[int, str] = {}
-    for tensor in context.program.tensors:
-        names.setdefault(tensor.buffer, tensor.name)
+    names = _names_of_buffers(context.program)
     return [
         StepProfile(
             first + index,

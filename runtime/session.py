@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -363,6 +364,16 @@ class Session:
         runs = whole(runs, "runs must be a positive integer", 1)
         warmup = whole(warmup, "warmup must be a number of runs")
         return self._variants.choose(feeds, at_once=True).profile(feeds, runs, warmup)
+
+    def report(self, feeds: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Return a report that shows itself in a notebook; see ``sardonyx.report``."""
+        root = sys.modules[__package__.partition(".")[0]]  # which is above this module
+        return root.report(self, feeds, **options)
+
+    @property
+    def source(self) -> Any:
+        """What the session was made from."""
+        return self._source
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""

@@ -41,7 +41,7 @@ def test_a_wheel_holds_every_module_and_all_data(wheel):
         f"sardonyx/{name}"
         for name in tracked()
         if name.partition("/")[0] not in OUTSIDE
-        and (name.endswith(".py") or name.startswith("tools/data/"))
+        and (name.endswith(".py") or name.startswith(("tools/data/", "tools/html_report/")))
         and (ROOT / name).exists()
     }
     with zipfile.ZipFile(wheel) as archive:

@@ -15,7 +15,10 @@ NEEDS = {"convert": ["torch", "onnxscript"]}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs" / "index.md", *PAGES], ids=lambda page: page.stem)
+MORE = [ROOT / "docs" / name for name in ("index.md", "reports.md")]
+
+
+@pytest.mark.parametrize("page", [*MORE, *PAGES], ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page, tmp_path):
     for package in NEEDS.get(page.stem, ()):
         if importlib.util.find_spec(package) is None:
