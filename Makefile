@@ -47,7 +47,7 @@ lint: setup types
 # folder of that name, with links.
 types:
 	mkdir -p build/types/sardonyx
-	for path in *.py $$(dirname */__init__.py); do \
+	for path in *.py $$(dirname */__init__.py) clusters; do \
 		ln -sfn ../../../$$path build/types/sardonyx/$$path; done
 
 docs: types

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .tools.quantize import quantize
 
 __version__ = "0.1.0"
+__path__ += [f"{folder}/clusters" for folder in __path__]
+"""``sardonyx.ray`` lies there: at the top it would hide Ray from who runs Python in this folder."""
 
 _LAZY = {
     "load": "importers",

@@ -15,7 +15,7 @@ NEEDS = {"convert": ["torch", "onnxscript"]}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-MORE = [ROOT / "docs" / name for name in ("index.md", "reports.md")]
+MORE = [ROOT / "docs" / name for name in ("clusters.md", "index.md", "reports.md")]
 
 
 @pytest.mark.parametrize("page", [*MORE, *PAGES], ids=lambda page: page.stem)
