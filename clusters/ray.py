@@ -136,8 +136,6 @@ def application(
     """
     from ray import serve
 
-    # A batch can only be as large as the number of requests that a replica takes at once.
-    @serve.deployment(**{"max_ongoing_requests": 2 * max_batch, **(deployment or {})})
     class Model:
         def __init__(self) -> None:
             self._predictor = Predictor(model, **options)
@@ -152,7 +150,9 @@ def application(
             answer = await self._run(await request.json())
             return JSONResponse(answer, status_code=400 if "error" in answer else 200)
 
-    return Model.bind()
+    # A batch can only be as large as the number of requests that a replica takes at once.
+    chosen = {"max_ongoing_requests": 2 * max_batch, **(deployment or {})}
+    return serve.deployment(**chosen)(Model).bind()
 
 
 def _answers(predictor: Predictor, requests: Sequence[Any]) -> list[dict[str, Any]]:

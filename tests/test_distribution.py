@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = ("tests", "docs", "examples", ".ci")
+OUTSIDE = ("tests", "docs", "examples", ".ci", ".site")
 """Folders that are no part of the package."""
 
 
