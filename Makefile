@@ -3,6 +3,8 @@
 # make bench   measure, and write docs/benchmarks.md; BENCH='resnet50 unet' for some models,
 #              BENCH=--resume for what is missing, SECONDS_EACH=2 for longer measurements
 # make lint    ruff and mypy
+# make docs    the documentation as a site, in build/site
+# make dist    build the source distribution and the wheel in dist/, and run the wheel in a new environment
 # make setup   only create .venv and install; every other target does so when needed
 
 PYTHON ?= python3
@@ -22,7 +24,7 @@ STAMP := $(VENV)/installed-$(EXTRAS)
 # modules anew, and what pip installs is compiled when it is imported, a quarter of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test bench lint types setup clean
+.PHONY: demo test bench lint types docs dist setup clean
 
 demo: setup
 	$(BIN)/python -m sardonyx.tools.demo
@@ -45,8 +47,21 @@ lint: setup types
 # folder of that name, with links.
 types:
 	mkdir -p build/types/sardonyx
-	for path in *.py $$(dirname */__init__.py); do \
+	for path in *.py $$(dirname */__init__.py) clusters; do \
 		ln -sfn ../../../$$path build/types/sardonyx/$$path; done
+
+docs: types
+	$(MAKE) setup EXTRAS=$(EXTRAS),docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .site/mkdocs.yml
+
+dist: setup
+	rm -rf dist build/dist
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/dist
+	build/dist/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build/dist && bin/sardonyx doctor && bin/sardonyx run \
+		"$$(bin/python -c 'from sardonyx.tools.demo import DATA; print(DATA / "digits.onnx")')"
 
 setup: $(STAMP)
 

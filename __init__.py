@@ -15,6 +15,7 @@ from .errors import (
     InvalidModel,
     KernelError,
     SardonyxError,
+    UnreadableModel,
     UnsupportedModel,
 )
 from .forks import fork_lock
@@ -24,27 +25,36 @@ if TYPE_CHECKING:
     from .importers import load, save
     from .optimizer import optimize
     from .registration import operator
+    from .runtime.cancellation import Cancellation
     from .runtime.devices.find import devices
     from .runtime.session import Session
+    from .tools.compare import compare
+    from .tools.convert import convert
+    from .tools.html_report.notebook import report
     from .tools.quantize import quantize
 
 __version__ = "0.1.0"
+__path__ += [f"{folder}/clusters" for folder in __path__]
+"""``sardonyx.ray`` lies there: at the top it would hide Ray from who runs Python in this folder."""
 
 _LAZY = {
     "load": "importers",
     "save": "importers",
     "optimize": "optimizer",
+    "Cancellation": "runtime.cancellation",
     "Session": "runtime.session",
     "devices": "runtime.devices.find",
     "compare": "tools.compare",
     "convert": "tools.convert",
     "quantize": "tools.quantize",
+    "report": "tools.html_report.notebook",
     "backend": "backend",
     "operator": "registration",
     "TensorType": "custom_operators",
 }
 
 __all__ = [
+    "Cancellation",
     "ImportFailed",
     "InvalidArgument",
     "InvalidModel",
@@ -52,6 +62,7 @@ __all__ = [
     "SardonyxError",
     "Session",
     "TensorType",
+    "UnreadableModel",
     "UnsupportedModel",
     "compare",
     "convert",
@@ -60,6 +71,7 @@ __all__ = [
     "operator",
     "optimize",
     "quantize",
+    "report",
     "save",
 ]
 

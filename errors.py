@@ -13,6 +13,10 @@ class InvalidModel(SardonyxError, ValueError):
     """The model is not valid ONNX: truncated, cyclic, inconsistent, or missing data."""
 
 
+class UnreadableModel(InvalidModel):
+    """What is given as a model is no ONNX message at all: empty, truncated or of another format."""
+
+
 class UnsupportedModel(SardonyxError, NotImplementedError):
     """The model is valid, but holds an operator, domain or type that cannot run here."""
 

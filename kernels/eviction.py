@@ -94,6 +94,14 @@ def _entries(folder: Path) -> Iterator[_Entry]:
                 _remove_old(entry, _ABANDONED_SECONDS, ".tmp-")
 
 
+def held_bytes(folder: Path) -> dict[str, int]:
+    """Return the bytes on disk of the programs and of the kernels in a cache folder."""
+    held = {"programs": 0, "kernels": 0}
+    for entry in _entries(folder):
+        held[entry.path.parent.name] += entry.size
+    return held
+
+
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     """List what a folder of this user holds; nothing where a link is in its place."""
     try:

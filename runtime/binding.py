@@ -17,8 +17,11 @@ from ..kernels.abi import (
     ALIGNMENT,
     ARENA,
     BLOCK,
+    BUFFER_FIRST,
     BUFFER_KIND,
+    BUFFER_LAST,
     BUFFER_PHASE,
+    BUFFER_SIZE,
     EVALUATE,
     FILL,
     JOB_ITSELF,
@@ -195,6 +198,20 @@ class Binding(BoundTensors):
         self._evaluate, self._plan_buffers, self._fill, self._schedule = (
             partial(call, address_of(record)) for call, record in calls
         )
+
+    def planned_buffers(self) -> list[tuple[int, int, int, int, int]]:
+        """Return the plan of the arena: buffer, offset and size in bytes, first and last step.
+
+        Buffers of no bytes, and those that no step uses, are left out.
+        """
+        table, most = self.invariants.buffers, len(self.program.steps) - 1
+        plan = []
+        for buffer in np.flatnonzero(self._kinds == ARENA):
+            size = self.value(int(table[buffer, BUFFER_SIZE]))
+            first, last = (int(table[buffer, column]) for column in (BUFFER_FIRST, BUFFER_LAST))
+            if size > 0 and first <= last:
+                plan.append((int(buffer), int(self._offsets[buffer]), size, first, min(last, most)))
+        return plan
 
     def _make_fill_record(self, patches: np.ndarray) -> np.ndarray:
         return make_record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,8 +32,9 @@ class Blocks:
         self.addresses = address_of(self._words) + self._words.strides[0] * np.arange(count)
 
     # Not weakref.finalize: Python 3.11 walks those at its end while other threads may add some.
-    def __del__(self) -> None:
-        if sys.is_finalizing():  # a run in another thread may still write
+    # An object may outlive the names of its module, so it does not look ``sys`` up.
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_ending():  # a run in another thread may still write
             return
         for address in self._words[:, BLOCK_ADDRESS].tolist():
             _free(ctypes.c_void_p(address))

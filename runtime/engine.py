@@ -21,6 +21,7 @@ from .memory import give_back, prefault
 from .program import Program
 
 if TYPE_CHECKING:
+    from .cancellation import Cancellation
     from .devices.device import Device
     from .profile import RunProfile
 
@@ -72,16 +73,25 @@ class Engine:
         with suppress(InvalidArgument, KernelError), self.context(shapes) as context:
             context.binding.prefault()
 
-    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+    def run(self, feeds: Mapping[str, Any], cancellation: Cancellation | None = None) -> list[Any]:
         """Run with an array for each input; returns an array for each output.
+
+        Parameters
+        ----------
+        feeds : mapping
+        cancellation : Cancellation, optional
+            Lets another thread stop the run.
 
         Raises
         ------
         InvalidArgument
             An input is missing, unknown, or of the wrong type or shape.
         KernelError
-            A step failed.
+            A step failed, or the run was cancelled.
         """
+        if cancellation is not None:
+            with self._given(feeds) as (context, arrays), cancellation.over(context):
+                return context.run(arrays)
         if not self._executable.is_plain:
             return self._run_checked(feeds)
         try:
@@ -96,31 +106,38 @@ class Engine:
 
     def _run_checked(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run with whatever is given, if it can be used."""
+        with self._given(feeds) as (context, arrays):
+            return context.run(arrays)
+
+    @contextmanager
+    def _given(self, feeds: Mapping[str, Any]) -> Iterator[tuple[Context, list[Any]]]:
+        """Lend a context that is bound to the shapes of feeds, with their arrays in order."""
         feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         context = self._borrow(shapes)
         try:
             context.places = places
-            return context.run(arrays)
+            yield context, arrays
         finally:
             self.idle.append(context)
+
+    def run_timed(self, feeds: Mapping[str, Any]) -> tuple[list[Any], RunProfile]:
+        """Run once; returns an array for each output, and the times of this run's steps."""
+        from .profile import run_timed
+
+        with self._given(feeds) as (context, arrays):
+            return run_timed(context, arrays)
 
     def profile(self, feeds: Mapping[str, Any], runs: int, warmup: int) -> RunProfile:
         """Time every step over several runs."""
         from .profile import profile  # takes 1 ms, which few engines need
 
-        feeds, places = self._device.inputs(feeds)
-        arrays, shapes = self.signature.arrays(feeds)
-        with self.context(shapes) as context:
-            context.places = places
+        with self._given(feeds) as (context, arrays):
             return profile(context, arrays, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
-        feeds, places = self._device.inputs(feeds)
-        arrays, shapes = self.signature.arrays(feeds)
-        with self.context(shapes) as context:
-            context.places = places
+        with self._given(feeds) as (context, arrays):
             return {
                 self.program.tensors[index].name: value
                 for index, value in context.trace(arrays)

@@ -203,6 +203,12 @@ class Context:
         for body in self._bodies:
             body.cancel()
 
+    def withdraw(self) -> None:
+        """Take back what `cancel` asked for, between two runs."""
+        self._status[STATUS_CANCEL] = 0
+        for body in self._bodies:
+            body.withdraw()
+
     @property
     def is_walking(self) -> bool:
         """Whether a thread is in compiled code, or waits for the GIL after it."""
@@ -419,6 +425,11 @@ class Body:
         """Ask a run in another thread to stop after the step it is in."""
         for context in list(self._contexts.values()):
             context.cancel()
+
+    def withdraw(self) -> None:
+        """Take back what `cancel` asked for."""
+        for context in list(self._contexts.values()):
+            context.withdraw()
 
     def _bound(self, shapes: Shapes) -> Context:
         """Return a context bound to shapes that none is: a new one, or the one not used longest."""

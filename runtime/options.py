@@ -33,6 +33,8 @@ def checked_options(
     fold_limit: int | None = None,
     max_iterations: int | None = None,
     device: str = "cpu",
+    dimensions: Mapping[str, int | None] | None = None,
+    denotations: Mapping[str, int] | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
@@ -60,6 +62,8 @@ def checked_options(
     if max_iterations is not None:
         expected = "max_iterations must be a number"
         options["max_iterations"] = whole(max_iterations, expected, 0, SIZE_LIMIT - 1)
+    if dimensions or denotations:
+        options["dimensions"] = [_sizes(dimensions), _sizes(denotations)]
     if device != "cpu":
         from .devices.find import full_name  # which few sessions need
 
@@ -67,6 +71,20 @@ def checked_options(
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
     return whole(threads, f"threads must be {_RANGE}", 1, MOST_THREADS), options
+
+
+def _sizes(dimensions: Any) -> list[tuple[str, int | None]]:
+    """Return sizes of dimensions in the order of their names."""
+    sizes = {} if dimensions is None else dimensions
+    if not isinstance(sizes, Mapping):
+        kind = type(sizes).__name__
+        raise InvalidArgument(f"dimensions must be a mapping of names to sizes, not a {kind}")
+    return [(name, _size(name, sizes[name])) for name in sorted(sizes)]
+
+
+def _size(name: str, size: Any) -> int | None:
+    expected = f"the size of {name!r} must be a number"
+    return None if size is None else whole(size, expected, 0, SIZE_LIMIT - 1)
 
 
 def _paying(precision: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .variants import Variants
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from .cancellation import Cancellation
     from .profile import RunProfile
     from .tuning import Tuning
     from .variant_inputs import VariantInputs
@@ -101,6 +103,12 @@ class Session:
     max_iterations : int, optional
         Iterations of a Loop beyond which a run fails. When not given, a Loop may go on until it is
         interrupted (Ctrl-C) or cancelled.
+    dimensions : mapping of str to int or None, optional
+        Sizes of dimensions that the model's inputs name: ``{"batch": 1}``. Names that no input has
+        are ignored. Fixed sizes let more be computed when the model is opened. Of a name with None
+        each dimension may have a size of its own: some models use a name for different sizes.
+    denotations : mapping of str to int, optional
+        The same by the denotations of dimensions, such as ``"DATA_BATCH"``.
     device : {"cpu", "cuda"}
         What the model runs on. On an NVIDIA GPU (``"cuda"``; it needs the extra ``sardonyx[cuda]``)
         nodes without a kernel there run on the CPU between, which the profile shows.
@@ -139,11 +147,21 @@ class Session:
         choices: Mapping[str, str] | None = None,
         fold_limit: int | None = None,
         max_iterations: int | None = None,
+        dimensions: Mapping[str, int | None] | None = None,
+        denotations: Mapping[str, int] | None = None,
         device: str = "cpu",
     ) -> None:
         self._source = model
         self.threads, self._options = checked_options(
-            threads, precision, optimize, choices, fold_limit, max_iterations, device
+            threads,
+            precision,
+            optimize,
+            choices,
+            fold_limit,
+            max_iterations,
+            device,
+            dimensions,
+            denotations,
         )
         self.tuning = self._tune(tune)
         self.engine = Engine(open_program(model, self._options), self.threads)
@@ -179,7 +197,12 @@ class Session:
 
     # --- running ------------------------------------------------------------------------------
 
-    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        cancellation: Cancellation | None = None,
+    ) -> list[Any]:
         """Run the model.
 
         Parameters
@@ -188,6 +211,8 @@ class Session:
             Outputs wanted; all when None.
         feeds : mapping
             An array for each input, and for any of `get_overridable_initializers`.
+        cancellation : Cancellation, optional
+            Lets another thread stop the run.
 
         Returns
         -------
@@ -199,10 +224,20 @@ class Session:
         InvalidArgument
             An input is missing, unknown, or of the wrong type or shape.
         KernelError
-            A step failed.
+            A step failed, or the run was cancelled.
         """
         engine = self._variants.choose(feeds) if self._variants.is_needed else self.engine
-        results = engine.run(feeds)
+        return self._wanted(output_names, engine.run(feeds, cancellation))
+
+    def run_timed(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]
+    ) -> tuple[list[Any], RunProfile]:
+        """Run the model once as `run` does, and time its steps; returns results and times."""
+        engine = self._variants.choose(feeds) if self._variants.is_needed else self.engine
+        results, times = engine.run_timed(feeds)
+        return self._wanted(output_names, results), times
+
+    def _wanted(self, output_names: Sequence[str] | None, results: list[Any]) -> list[Any]:
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
@@ -213,6 +248,7 @@ class Session:
         feeds: Mapping[str, Any],
         callback: background.Callback | None = None,
         user_data: Any = None,
+        cancellation: Cancellation | None = None,
     ) -> Future[list[Any]]:
         """Run in the background; as many runs at once as there are processors for.
 
@@ -225,6 +261,8 @@ class Session:
             onnxruntime's: ``error`` is a text, empty when all went well.
         user_data
             Given to the callback.
+        cancellation : Cancellation, optional
+            Lets another thread stop the run.
 
         Returns
         -------
@@ -233,7 +271,7 @@ class Session:
         """
         if isinstance(feeds, Mapping):
             feeds = dict(feeds)
-        arguments = (output_names, feeds)
+        arguments = (output_names, feeds, cancellation)
         return background.submit(self.run, arguments, self.threads, callback, user_data)
 
     def stateful(
@@ -327,6 +365,16 @@ class Session:
         warmup = whole(warmup, "warmup must be a number of runs")
         return self._variants.choose(feeds, at_once=True).profile(feeds, runs, warmup)
 
+    def report(self, feeds: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Return a report that shows itself in a notebook; see ``sardonyx.report``."""
+        root = sys.modules[__package__.partition(".")[0]]  # which is above this module
+        return root.report(self, feeds, **options)
+
+    @property
+    def source(self) -> Any:
+        """What the session was made from."""
+        return self._source
+
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
         return self._variants.choose(feeds, at_once=True).trace(feeds)
@@ -382,5 +430,6 @@ def _reopen(
 ) -> Session:
     """Open a session again; what pickled its functions has imported, and so registered, them."""
     own = {name: value for name, value in options.items() if name != "suggested"}
+    own["dimensions"], own["denotations"] = map(dict, own.get("dimensions", ((), ())))
     own["choices"] = Suggestions(own["choices"])
     return Session(source, threads=threads, **own)

@@ -88,6 +88,10 @@ class Source:
         model = self._imported()
         give_back()
         settle_defaults(model, self.options.get("given", ()))
+        if fixed := self.options.get("dimensions"):
+            from .fixed_dimensions import fix_dimensions
+
+            fix_dimensions(model, *map(dict, fixed))
         if assumed := self.options.get("assumed"):
             from .variant_inputs import assume
 
@@ -154,8 +158,8 @@ class _Artifact(_File):
         self._artifact = Artifact(file.data)
         own = dict(self._artifact.options)
         own |= {name: options[name] for name in ("states", "device") if name in options}
-        if "assumed" in options:  # then there is more to optimize
-            own |= {"assumed": options["assumed"], "optimize": "all"}
+        if sized := {name: options[name] for name in ("assumed", "dimensions") if name in options}:
+            own |= {**sized, "optimize": "all"}  # for then there is more to optimize
         super().__init__(file, own)
 
     def content(self) -> str | None:
@@ -190,12 +194,24 @@ def opened(source: Any, options: Mapping[str, Any]) -> Source:
         if options.get("given"):
             raise InvalidArgument("an artifact keeps its defaults; open the model itself")
         return _opened_artifact(os.fspath(source), options)
-    if isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
+    if isinstance(source, str | os.PathLike) and _is_onnx(source):
         try:
             return _File(ModelFile(source), options)
         except (OSError, ValueError):
             pass  # the importer says why
     return Source(source, options)
+
+
+def _is_onnx(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is one of ONNX, by its name."""
+    if Path(path).suffix == ".onnx":
+        return True
+    from ..importers import ONNX, importer_of
+
+    try:
+        return importer_of(path) is ONNX
+    except InvalidArgument:
+        return False  # the importer says why
 
 
 def _opened_artifact(path: str, options: Mapping[str, Any]) -> Source:

@@ -120,10 +120,15 @@ def enroll(engine: object, threads: int) -> None:
     users = _users.setdefault(threads, set())
 
     # Not weakref.finalize: Python 3.11 walks those at its end while other threads may add some.
-    def leave(reference: weakref.ref[object]) -> None:
+    # What it calls it holds itself: an engine may outlive the names of this module.
+    def leave(
+        reference: weakref.ref[object],
+        is_ending: Callable[[], bool] = sys.is_finalizing,
+        stop: Callable[[int], None] = stop_idle,
+    ) -> None:
         users.discard(reference)
-        if not users and not sys.is_finalizing():
-            stop_idle(threads)
+        if not users and not is_ending():
+            stop(threads)
 
     users.add(weakref.ref(engine, leave))
 

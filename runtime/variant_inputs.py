@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from .fixed_dimensions import forget_shapes, set_size
 from .graph import Graph, Info
 from .symbolic import Dim, Symbol, product, symbol_of, symbols_in
 
@@ -135,31 +136,10 @@ def assume(model: ir.Model, assumed: VariantInputs) -> None:
     for name, rank in assumed.get("ranks", ()):
         inputs[name].shape = ir.Shape([None] * rank)
     for name, axis, size in assumed.get("sizes", ()):
-        _set_size(list(inputs.values()), inputs[name], axis, size)
+        set_size(model.graph.inputs, inputs[name], axis, size)
     for name, numbers in assumed.get("values", ()):
         _set_numbers(model.graph, inputs[name], numbers)
-    for node in model.graph.all_nodes():  # shapes are inferred anew
-        for value in node.outputs:
-            value.shape = None
-
-
-def _set_size(inputs: list[ir.Value], value: ir.Value, axis: int, size: int) -> None:
-    """Set a dimension, and all that have its name."""
-    assert value.shape is not None
-    dim = value.shape[axis]
-    name = dim.value if isinstance(dim, ir.SymbolicDim) else None
-    places = [(value, axis)]
-    if name is not None:
-        places += [
-            (other, i)
-            for other in inputs
-            for i, each in enumerate(other.shape or ())
-            if isinstance(each, ir.SymbolicDim) and each.value == name
-        ]
-    for other, i in places:
-        dims = list(other.shape or ())
-        dims[i] = size
-        other.shape = ir.Shape(dims)
+    forget_shapes(model)
 
 
 def _set_numbers(graph: ir.Graph, value: ir.Value, numbers: list[int]) -> None:

@@ -16,9 +16,11 @@ import typer
 from .. import __version__
 from . import text
 from .cli_compare import compare
+from .cli_doctor import doctor
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
+from .cli_report import report
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,7 +29,6 @@ console = text.console()
 
 app = typer.Typer(
     cls=Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -260,11 +261,11 @@ def profile(
 ) -> None:
     """Show time, roofline, onnxruntime's time and error of every step."""
     from ..runtime.session import Session
-    from . import report
+    from . import report as profile_report
     from .profile import profile as measure
 
     for path in export:
-        report.require_known_format(path)
+        profile_report.require_known_format(path)
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision, device=device) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
@@ -273,9 +274,9 @@ def profile(
             source=loaded, path=model if model.endswith(".onnx") else None,
         )  # fmt: skip
     random_inputs.clear()
-    report.print_profile(measured, console, top)
+    profile_report.print_profile(measured, console, top)
     for path in export:
-        report.export(measured, path)
+        profile_report.export(measured, path)
         console.print(f"written: {path}", highlight=False)
 
 
@@ -300,6 +301,8 @@ def tune(
 
 
 app.command()(compare)
+app.command()(doctor)
+app.command()(report)
 
 
 @app.command()
@@ -362,7 +365,7 @@ def bench(
     """Measure models beside onnxruntime, and OpenVINO where it is installed."""
     from . import bench as benchmarks
     from . import bench_processors as processors
-    from . import bench_report as report
+    from . import bench_report
 
     progress = functools.partial(error_console.print, highlight=False)
     options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
@@ -379,10 +382,10 @@ def bench(
         for measured in benchmarks.run_suite([name], chosen, progress, done=done, **options):
             results += measured
             if output is not None:  # what is measured stays, whatever happens next
-                processors.write(report.merged(earlier, results), output)
-    text.show(console, *report.tables(results))
+                processors.write(bench_report.merged(earlier, results), output)
+    text.show(console, *bench_report.tables(results))
     if output is not None:
-        drawn, lacking = processors.publish(report.merged(earlier, results), output)
+        drawn, lacking = processors.publish(bench_report.merged(earlier, results), output)
         if not drawn:
             progress("no pictures: matplotlib is not installed")
         for name in lacking:

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 
-def _resolved(source: str) -> str:
+def existing_or_zoo(source: str) -> str:
+    """Return the path of a model that is one, or that is named in the zoo."""
     from . import zoo
 
     return source if Path(source).exists() else zoo.resolve(source)
 
 
 Source = Annotated[
-    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_resolved)
+    str,
+    typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=existing_or_zoo),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Inputs = Annotated[

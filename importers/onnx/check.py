@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ...custom_operators import find
-from ...errors import InvalidModel, UnsupportedModel
+from ...errors import InvalidModel, UnreadableModel, UnsupportedModel
 from .adapters import ADAPTERS
 from .schemas import introduced, known_domains, schema_of
 
@@ -46,9 +46,9 @@ def check_model(model: ModelProto) -> None:
         An operator or an opset is newer than the installed onnx knows.
     """
     if not model.HasField("graph"):
-        raise InvalidModel("not an ONNX model: it holds no graph")
+        raise UnreadableModel("not an ONNX model: it holds no graph")
     if not model.ir_version:
-        raise InvalidModel("not an ONNX model: it states no IR version")
+        raise UnreadableModel("not an ONNX model: it states no IR version")
     if not model.opset_import and model.ir_version >= 3:
         raise InvalidModel("the model imports no operator set (opset_import is empty)")
     opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}

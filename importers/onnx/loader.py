@@ -15,7 +15,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ...declarations import keep_aside, restore
-from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
+from ...errors import (
+    InvalidArgument,
+    InvalidModel,
+    SardonyxError,
+    UnreadableModel,
+    UnsupportedModel,
+)
 from .check import check_model
 from .contrib import mark_contrib_nodes, standardize
 from .map_types import note_map_types
@@ -168,9 +174,9 @@ class Loader:
     def parse(self) -> onnx.ModelProto:
         """Return the light proto of the bytes."""
         if not self.data:
-            raise InvalidModel("not an ONNX model: it is empty")
+            raise UnreadableModel("not an ONNX model: it is empty")
         if self.data[: len(_ARTIFACT)] == _ARTIFACT:
-            raise InvalidModel(
+            raise UnreadableModel(
                 "not an ONNX model, but an artifact of Session.save: sardonyx.Session opens it "
                 "by a name that ends in .sdx"
             )
@@ -179,7 +185,7 @@ class Loader:
         except SardonyxError:
             raise
         except Exception as error:  # protobuf's own class depends on its backend
-            raise InvalidModel(f"not an ONNX model, or a damaged one: {error}") from error
+            raise UnreadableModel(f"not an ONNX model, or a damaged one: {error}") from error
 
     def light_copy(self, source: ir.Model) -> onnx.ModelProto:
         """Return the proto of a model in memory whose large tensors are in `source_tensors`."""
@@ -351,7 +357,7 @@ def mapped(path: str) -> mmap.mmap:
         with open(path, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except ValueError:
-        raise InvalidModel("not an ONNX model: the file is empty") from None
+        raise UnreadableModel("not an ONNX model: the file is empty") from None
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from error
 

@@ -13,7 +13,7 @@ import mmap
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import InvalidModel
+from ...errors import InvalidModel, UnreadableModel
 
 SAME_FILE = "\0same file"
 """The ``location`` of external data that means: in the bytes of the model itself."""
@@ -57,7 +57,7 @@ def externalize_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> byt
 
     Raises
     ------
-    InvalidModel
+    InvalidModel, UnreadableModel
         If the bytes do not follow the wire format, for example because they are cut off.
     """
     view = memoryview(data).cast("B")
@@ -79,7 +79,7 @@ def external_locations(data: bytes | mmap.mmap) -> set[str]:
 
     Raises
     ------
-    InvalidModel
+    InvalidModel, UnreadableModel
         As `externalize_weights`.
     """
     if data.find(_LOCATION) < 0:  # most models: nothing to walk through
@@ -152,9 +152,9 @@ def _walk(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, in
         elif kind in (1, 5):
             position += 8 if kind == 1 else 4
         else:
-            raise InvalidModel(f"not an ONNX model: byte {at} starts no protobuf field")
+            raise UnreadableModel(f"not an ONNX model: byte {at} starts no protobuf field")
         if position > end:
-            raise InvalidModel(
+            raise UnreadableModel(
                 f"the model is truncated or damaged: the field at byte {at} ends at byte "
                 f"{position}, but its message ends at byte {end}"
             )
@@ -169,7 +169,7 @@ def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position + 1
         shift += 7
-    raise InvalidModel(f"the model is truncated or damaged: no whole number at byte {at}")
+    raise UnreadableModel(f"the model is truncated or damaged: no whole number at byte {at}")
 
 
 def _delimited(number: int, payload: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -102,3 +104,16 @@ def test_the_end_waits_for_a_session_that_is_being_opened_but_not_for_one_that_w
         assert endings._are_quiet()
     thread.join()
     assert not endings._openers
+
+
+def test_a_session_that_outlives_the_modules_ends_in_silence():
+    code = """
+import _thread, builtins, sys, types
+import sardonyx
+from sardonyx.tools.demo import DATA
+session = sardonyx.Session(DATA / "digits.onnx", threads=2)
+for keeper in (builtins, _thread, sys.modules.setdefault("keeper", types.ModuleType("keeper"))):
+    keeper.kept = session
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
