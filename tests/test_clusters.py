@@ -122,3 +122,22 @@ def test_an_example_runs_on_this_machine(name, tmp_path):
     )  # fmt: skip
     assert expected in done.stdout, done.stdout[-1000:] + done.stderr[-3000:]
     assert len(script.read_text().splitlines()) <= 40
+
+
+def test_a_worker_that_is_killed_loses_nothing(tmp_path):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    code = f"""
+import ray
+from sardonyx.tools.cluster_bench import measure
+ray.init("local", num_cpus=2, log_to_driver=False)
+found = measure("sardonyx", {MODEL!r}, 2, 12, die={str(tmp_path / "died")!r})
+print("rows", sorted(found["rows"].tolist()) == list(range(96)))
+"""
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=300,
+    )  # fmt: skip
+    assert "rows True" in done.stdout, done.stderr[-3000:]
+    assert (tmp_path / "died").exists()
