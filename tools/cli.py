@@ -15,12 +15,14 @@ import typer
 
 from .. import __version__
 from . import text
+from .cli_bench import bench
 from .cli_compare import compare
 from .cli_doctor import doctor
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
 from .cli_report import report
+from .progress import status
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -115,9 +117,10 @@ def convert(
         backend=backend, submodule=submodule,
     )  # fmt: skip
     names = labels.read_text().splitlines() if labels is not None else []
-    conversion = run_conversion(
-        source, output, target_opset=opset, seed=seed, check=check, labels=names, **options
-    )
+    with status(f"converting {source}", error_console):
+        conversion = run_conversion(
+            source, output, target_opset=opset, seed=seed, check=check, labels=names, **options
+        )
     print_conversion(conversion, console)
     nodes = sum(conversion.operators.values())
     size = text.size(output.stat().st_size)
@@ -157,8 +160,9 @@ def optimize(
         options["verify"] = collect_feeds(model, input, dim, seed)
         if reference.is_available():
             options["runner"] = reference.run_unoptimized
-    optimized, report = optimize_with_report(model, **options)
-    save(optimized, output, opset)
+    with status(f"optimizing {source}", error_console):
+        optimized, report = optimize_with_report(model, **options)
+        save(optimized, output, opset)
     table = text.table("", "pass", "changes:", "ms:")
     idle = [each for each in report.passes if not each.changes]
     for each in report.passes:
@@ -207,7 +211,8 @@ def run(
     with Session(loaded, threads=threads, **options) as session:
         names = [port.name for port in session.get_outputs()]
         feeds = collect_feeds(loaded, input, dim, seed)
-        results = dict(zip(names, session.run(None, feeds), strict=True))
+        with status(f"running {model}", error_console):
+            results = dict(zip(names, session.run(None, feeds), strict=True))
     random_inputs.clear()
     text.show(console, outputs.statistics(results))
     if output is not None:
@@ -269,10 +274,11 @@ def profile(
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision, device=device) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
-        measured = measure(
-            session, feeds, model=Path(model).name, runs=runs, with_reference=reference,
-            source=loaded, path=model if model.endswith(".onnx") else None,
-        )  # fmt: skip
+        with status(f"measuring {model}", error_console):
+            measured = measure(
+                session, feeds, model=Path(model).name, runs=runs, with_reference=reference,
+                source=loaded, path=model if model.endswith(".onnx") else None,
+            )  # fmt: skip
     random_inputs.clear()
     profile_report.print_profile(measured, console, top)
     for path in export:
@@ -294,9 +300,10 @@ def tune(
     from .tune import print_tuning, tune_model
 
     progress = functools.partial(error_console.print, highlight=False)
-    tuning = tune_model(
-        model, input, dim, again, progress, threads=threads, precision=precision, optimize=level
-    )
+    with status(f"measuring forms of {model}", error_console):
+        tuning = tune_model(
+            model, input, dim, again, progress, threads=threads, precision=precision, optimize=level
+        )
     print_tuning(tuning, model, console)
 
 
@@ -331,67 +338,12 @@ def machine(
         print_machine(threads, console, fresh)
         return
     from .choice_check import NETWORKS, check_choices
-    from .progress import status
 
     with status("measuring") as tell:
         check_choices(models or NETWORKS, threads[0], console, tell)
 
 
-@app.command()
-def bench(
-    models: Annotated[
-        list[str], typer.Argument(help="ONNX files, or names of the zoo; none: the whole suite.")
-    ] = [],  # noqa: B006
-    input: Inputs = [],  # noqa: B006
-    dim: Dims = [],  # noqa: B006
-    threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
-    batch: Annotated[
-        list[int], typer.Option("--batch", "-b", help="Images at once; of models of the zoo.")
-    ] = [1],  # noqa: B006
-    throughput: Annotated[bool, typer.Option(help="Also several single images at once.")] = False,
-    engine: Annotated[
-        list[str], typer.Option(help="sardonyx, onnxruntime, openvino; default: all installed.")
-    ] = [],  # noqa: B006
-    seconds: Annotated[float, typer.Option(help="Time for each engine and model.")] = 2.0,
-    footprint: Annotated[
-        bool, typer.Option(help="Also measure session creation and peak memory.")
-    ] = True,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Merge into this .md, .json and pictures beside it."),
-    ] = None,
-    resume: Annotated[bool, typer.Option(help="Leave out what the output has already.")] = False,
-) -> None:
-    """Measure models beside onnxruntime, and OpenVINO where it is installed."""
-    from . import bench as benchmarks
-    from . import bench_processors as processors
-    from . import bench_report
-
-    progress = functools.partial(error_console.print, highlight=False)
-    options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
-    chosen = benchmarks.settings(batch, threads, throughput)
-    results: list[benchmarks.Result] = []
-    earlier = processors.earlier(output) if output else []
-    done = {(result.model, result.setting) for result in earlier} if resume else ()
-    for name in models or benchmarks.SUITE:
-        if Path(name).exists():
-            feeds = collect_feeds(_load(name), input, dim, 0)
-            for setting in benchmarks.settings([1], threads, throughput):
-                results += benchmarks.bench(Path(name).stem, name, feeds, setting, **options)
-            continue
-        for measured in benchmarks.run_suite([name], chosen, progress, done=done, **options):
-            results += measured
-            if output is not None:  # what is measured stays, whatever happens next
-                processors.write(bench_report.merged(earlier, results), output)
-    text.show(console, *bench_report.tables(results))
-    if output is not None:
-        drawn, lacking = processors.publish(bench_report.merged(earlier, results), output)
-        if not drawn:
-            progress("no pictures: matplotlib is not installed")
-        for name in lacking:
-            progress(f"not measured yet: {name}")
-    if any(result.engine == "sardonyx" and result.error for result in results):
-        raise typer.Exit(1)
+app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from . import text
-from .cli_inputs import collect_feeds
+from .cli_inputs import collect_feeds, error_console
 from .cli_options import Dims, Inputs, Level, Precision, Seed, Source, Threads
+from .progress import status
 
 
 def compare(
@@ -42,16 +43,18 @@ def compare(
     if other is not None or layers:
         _compare_models(model, other, collect_feeds(load(model), input, dim, seed), threads)
         return
-    comparison = check(
-        model,
-        collect_feeds(load(model), input, dim, seed),
-        rtol=rtol,
-        atol=atol,
-        bisect=bisect or repro is not None,
-        threads=threads,
-        precision=precision,
-        optimize=level,
-    )
+    feeds = collect_feeds(load(model), input, dim, seed)
+    with status(f"comparing {model}", error_console):
+        comparison = check(
+            model,
+            feeds,
+            rtol=rtol,
+            atol=atol,
+            bisect=bisect or repro is not None,
+            threads=threads,
+            precision=precision,
+            optimize=level,
+        )
     console = text.console()
     print_comparison(comparison, console, repro)
     if comparison.culprit is None and not comparison.agrees and (bisect or repro is not None):
@@ -66,4 +69,6 @@ def _compare_models(model: str, other: str | None, feeds: Any, threads: int | No
 
     if other is None:
         raise InvalidArgument("--layers compares two models: name another")
-    print_layer_comparison(compare_layers(model, other, feeds, threads=threads), text.console())
+    with status(f"comparing {model} and {other}", error_console):
+        found = compare_layers(model, other, feeds, threads=threads)
+    print_layer_comparison(found, text.console())

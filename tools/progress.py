@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from . import text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -22,10 +25,17 @@ def shown(items: Iterable[T], title: str) -> Iterable[T]:
 
 
 @contextmanager
-def status(title: str) -> Iterator[Callable[[str], None]]:
-    """Show what is being done, where somebody sees it; the value changes the text."""
+def status(title: str, console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, where somebody sees it; the value changes the text.
+
+    Parameters
+    ----------
+    title : str
+    console : Console, optional
+        What is printed there meanwhile stands above. Without one, nothing may be printed.
+    """
     if not sys.stderr.isatty():
         yield lambda title: None
         return
-    with text.console(stderr=True).status(title) as shown_status:
+    with (console or text.console(stderr=True)).status(title) as shown_status:
         yield shown_status.update
