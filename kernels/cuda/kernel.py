@@ -36,10 +36,14 @@ class Limits(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Blocks of a grid and threads of a block, along x, y and z."""
+    """Blocks of a grid and threads of a block, along x, y and z.
+
+    Blocks of a ``cluster`` run together.
+    """
 
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
+    cluster: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def is_empty(self) -> bool:

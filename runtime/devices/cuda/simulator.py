@@ -6,8 +6,10 @@ import ctypes
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from ....kernels.cuda.simulated import allow, forbid
 from ....kernels.cuda.simulator_patches import SHARED_ARRAYS
 from ....kernels.record import address_of
 from ....patches import applied
-from .driver import ALIGNMENT, Driver, Launcher
+from .driver import ALIGNMENT, Copy, Driver
 from .simulation import SIMULATED
 
 _lock = threading.Lock()
@@ -42,6 +44,7 @@ class Simulator(Driver):
     name = SIMULATED
     title = "numba's CUDA simulator"
     limits = Limits(threads=8, blocks=2)
+    stream = 1  # the one of those that name none, which waits for all
 
     def __init__(self) -> None:
         self._arrays: dict[int, np.ndarray] = {}
@@ -62,20 +65,36 @@ class Simulator(Driver):
         forbid(address)
         del self._arrays[address]
 
-    def to_device(self, target: int, source: int, size: int) -> None:
+    def to_device(self, copy: Copy, follows: bool = True) -> None:
+        """Copy at once."""
+        ctypes.memmove(*copy)
+
+    def move(self, target: int, source: int, size: int) -> None:
         """Copy at once."""
         ctypes.memmove(target, source, size)
 
-    to_host = move = to_device
+    def to_host(self, copies: Sequence[Copy]) -> None:
+        """Copy at once."""
+        for target, source, size in copies:
+            ctypes.memmove(target, source, size)
 
     def owns(self, address: int, size: int) -> bool:
         """Tell whether they lie in one of the arrays."""
         return any(0 <= address - at <= len(array) - size for at, array in self._arrays.items())
 
-    def wait_for_others(self) -> None:
+    allocate_pinned, free_pinned = allocate, free
+
+    def wait_for(self, stream: int | None) -> None:
         """Do nothing: there is nobody else."""
 
-    def load(self, kernel: CudaKernel) -> Launcher:
+    def let_wait(self, stream: int) -> None:
+        """Do nothing: there is nobody else."""
+
+    def load(self, kernels: Sequence[CudaKernel]) -> list[Any]:
+        """Return for each kernel a function that runs it."""
+        return [self._function(kernel) for kernel in kernels]
+
+    def _function(self, kernel: CudaKernel) -> Callable[[Launch, np.ndarray], None]:
         """Return a function that runs a kernel, thread by thread."""
         from ....kernels.cuda.threads import cuda
 
@@ -92,9 +111,26 @@ class Simulator(Driver):
 
         return launch
 
-    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
-        """Return the function, which launches the same kernels again."""
-        return queue
+    def prepare(self, kernel: Any, launch: Launch, words: np.ndarray) -> Callable[[], None]:
+        """Return the call of the function."""
+        return partial(kernel, launch, words.copy())
+
+    def queue(self, launches: Sequence[Any]) -> None:
+        """Run kernels."""
+        for launch in launches:
+            launch()
+
+    def capture(self, launches: Sequence[Any]) -> Callable[[], None]:
+        """Return what launches the same kernels again."""
+        return partial(self.queue, list(launches))
 
     def synchronize(self) -> None:
         """Do nothing: launches are done when they return."""
+
+    def mark(self) -> int:
+        """Look at the clock."""
+        return time.perf_counter_ns()
+
+    def nanoseconds(self, start: int, end: int) -> int:
+        """Subtract."""
+        return end - start
