@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .kernel import CudaKernel, argument_types
+from .numba_backend import bound
 
 
 def compiled(kernel: CudaKernel, capability: tuple[int, int]) -> tuple[bytes, bytes]:
@@ -17,7 +18,16 @@ def compiled(kernel: CudaKernel, capability: tuple[int, int]) -> tuple[bytes, by
 
     own = [getattr(types, name) for name in ("void", *argument_types(kernel))]
     signature = own[0](*own[1:])
-    ptx, _ = cuda.compile_ptx(kernel.function, signature, cc=capability)
+    if kernel.bounds is None:
+        ptx, _ = cuda.compile_ptx(kernel.function, signature, cc=capability)
+    else:
+        bounds = kernel.bounds[:2]
+        ptx, _ = cuda.compile_ptx(
+            bound(kernel.function), signature, cc=capability, launch_bounds=bounds
+        )
+    if kernel.maps is not None:
+        # What has tensor maps has wgmma, which no later architecture has.
+        ptx = re.sub(r"^\.target (sm_90)\b", r".target \1a", ptx, flags=re.MULTILINE)
     entry = re.search(r"\.visible\s+\.entry\s+(\w+)", ptx)
     assert entry is not None
     return ptx.encode(), entry[1].encode()

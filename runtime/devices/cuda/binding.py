@@ -32,6 +32,11 @@ from ...executable import Executable
 from .driver import ALIGNMENT, Driver, Memory
 
 _WORD = 8
+_VECTOR = 16
+"""Bytes that kernels load at a time, to which what they read has to be aligned."""
+_MAP_BYTES = 128
+_MOST_MAPS = 2
+"""Tensor maps of a step."""
 _NEVER_QUEUED = object()
 _LEAST_CAPTURED = 2
 """Launches that are worth a graph."""
@@ -87,6 +92,7 @@ class CudaBinding(Binding):
         self._driver, self._kernels, self._launchers = driver, kernels, launchers
         self._device_arena, self._device_words = Memory(driver), Memory(driver)
         self._weights, self._device_status = weights, Memory(driver)
+        self._device_maps = Memory(driver)
         self._own: dict[int, Memory] = {}
         self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
@@ -132,9 +138,11 @@ class CudaBinding(Binding):
         if not isinstance(value, np.ndarray) or value.dtype == object:
             return
         address = self.places.get(id(value))
-        if address is None:
+        if address is None or address % _VECTOR:
             own = self._own.setdefault(buffer, Memory(self._driver))
             own.reserve(max(value.nbytes, 1))
+            if address is not None:
+                self._driver.move(own.address, address, value.nbytes)
             address = own.address
         if self.device_bases[buffer] != address:
             self.device_bases[buffer] = address
@@ -155,7 +163,14 @@ class CudaBinding(Binding):
         words[places[addressed]] = self.device_bases[sources[addressed]] + offsets
         words[places[inner]] = self._device_words.address + _WORD * sources[inner]
         self._driver.to_device(self._device_words.address, address_of(words), words.nbytes)
-        self._launches = [self._launch(index, words) for index in range(len(self.program.steps))]
+        maps: list[np.ndarray] = []
+        steps = self.program.steps
+        count = sum(getattr(self._kernels[step.kernel], "maps", None) is not None for step in steps)
+        self._device_maps.reserve(max(count, 1) * _MOST_MAPS * _MAP_BYTES)
+        self._launches = [self._launch(index, words, maps) for index in range(len(steps))]
+        if maps:
+            encoded = np.concatenate(maps)
+            self._driver.to_device(self._device_maps.address, address_of(encoded), encoded.nbytes)
         self._captured.clear()
         self.is_stale = False
 
@@ -174,8 +189,11 @@ class CudaBinding(Binding):
             self._captured[key] = captured
         captured()
 
-    def _launch(self, index: int, words: np.ndarray) -> Ready | None:
-        """Return the launch of a step; None where the CPU runs it, or there is nothing to do."""
+    def _launch(self, index: int, words: np.ndarray, maps: list[np.ndarray]) -> Ready | None:
+        """Return the launch of a step; None where the CPU runs it, or there is nothing to do.
+
+        Its tensor maps are entered in ``maps``, which are to be copied to the GPU.
+        """
         step = self.program.steps[index]
         kernel = self._kernels[step.kernel]
         if kernel is None or self._is_empty(step.outputs):
@@ -185,6 +203,9 @@ class CudaBinding(Binding):
         launch = kernel.launch(fields, self._driver.limits)
         if launch.is_empty:
             return None
+        for name, tensor_map in kernel.maps(fields).items() if kernel.maps else ():
+            fields = {**fields, name: self._device_maps.address + _MAP_BYTES * len(maps)}
+            maps.append(self._driver.encoded(tensor_map))
         status = self._device_status.address + _WORD * index
         arguments = np.array([*(fields[name] for name in kernel.fields), status], np.int64)
         return Ready(self._launchers[step.kernel], launch, arguments)

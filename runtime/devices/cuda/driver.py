@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,21 @@ class Driver(ABC):
     @abstractmethod
     def load(self, kernel: CudaKernel) -> Launcher:
         """Return what launches a kernel; compiles it when needed."""
+
+    @abstractmethod
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        """Return a tensor map (``kernels.cuda.tensor_cores.tensor_map``) as kernels read it.
+
+        Returns
+        -------
+        ndarray of int64
+            16 words, for memory whose address is a multiple of 128.
+
+        Raises
+        ------
+        KernelError
+            There is no such map.
+        """
 
     @abstractmethod
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:

@@ -168,17 +168,31 @@ class Gpu(Driver):
                 f"the kernel {kernel.ref} does not compile: {reason(error)}"
             ) from error
         self._modules.append(module)
-        stream = self._stream
+        stream, shared = self._stream, kernel.bounds.shared_bytes if kernel.bounds else 0
+        if shared:
+            from cuda.bindings import driver
+
+            most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            _call("cuFuncSetAttribute", function, most, shared)
 
         def launch(launch: Launch, words: np.ndarray) -> None:
             self._enter()
             addresses = address_of(words) + 8 * np.arange(len(words), dtype=np.int64)
             _call(
-                "cuLaunchKernel", function, *launch.grid, *launch.block, 0, stream,
+                "cuLaunchKernel", function, *launch.grid, *launch.block, shared, stream,
                 address_of(addresses), 0,
             )  # fmt: skip
 
         return launch
+
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        """Let the driver encode a tensor map."""
+        self._enter()
+        try:
+            words: np.ndarray = tensor_map.encoded()
+        except RuntimeError as error:
+            raise KernelError(f"the GPU's driver refuses a tensor map: {error}") from error
+        return words
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
         """Make a CUDA graph of the launches."""
