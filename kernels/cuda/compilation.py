@@ -23,7 +23,13 @@ def compiled(kernel: CudaKernel, capability: tuple[int, int]) -> tuple[bytes, by
 
     own = [getattr(types, name) for name in ("void", *argument_types(kernel))]
     signature = own[0](*own[1:])
-    ptx, _ = cuda.compile_ptx(bound(kernel.function), signature, cc=capability)
+    bounds = None if kernel.bounds is None else kernel.bounds[:2]
+    ptx, _ = cuda.compile_ptx(
+        bound(kernel.function), signature, cc=capability, launch_bounds=bounds
+    )
+    if kernel.maps is not None:
+        # What has tensor maps has wgmma, which no later architecture has.
+        ptx = re.sub(r"^\.target (sm_90)\b", r".target \1a", ptx, flags=re.MULTILINE)
     entry = re.search(r"\.visible\s+\.entry\s+(\w+)", ptx)
     assert entry is not None
     return ptx.encode(), entry[1].encode()

@@ -38,6 +38,8 @@ _VECTOR = 16
 _MOST_ADDRESSES = 4
 """Addresses of a given array that launches are kept for; arrays at others are copied."""
 _MOST_PLACEMENTS = 8
+_MOST_MAPS = 2
+"""Tensor maps of a step."""
 
 
 class CudaBinding(Binding):
@@ -201,31 +203,35 @@ class CudaBinding(Binding):
         words[places[inner]] = memory.address + _WORD * sources[inner]
         if words.nbytes:
             self._driver.to_device(Copy(memory.address, address_of(words), words.nbytes))
-        return Placement(self._driver, memory, words, len(self.program.steps))
+        steps = self.program.steps
+        having = sum(getattr(self._kernels[s.kernel], "maps", None) is not None for s in steps)
+        return Placement(self._driver, memory, words, len(steps), _MOST_MAPS * having)
 
     def queue(self, first: int, end: int, left_out: frozenset[int]) -> None:
         """Queue the launches of steps; those that are queued again are captured as one."""
         placement = self.placement()
         for step in range(first, end):
             if placement.launches[step] is UNMADE:
-                placement.launches[step] = self._launch(step, placement.words)
+                placement.launches[step] = self._launch(step, placement)
         placement.queue(first, end, left_out)
 
     def captured(self, first: int, end: int, left_out: frozenset[int]) -> Any:
         """Return what queues steps all at once, None if they are not captured."""
         return self.placement().captured.get((first, end, left_out))
 
-    def _launch(self, index: int, words: np.ndarray) -> Any:
+    def _launch(self, index: int, placement: Placement) -> Any:
         """Return the launch of a step; None where the CPU runs it, or there is nothing to do."""
         step = self.program.steps[index]
         kernel = self._kernels[step.kernel]
         if kernel is None or self._is_empty(step.outputs):
             return None
-        own = words[step.record : step.record + len(kernel.fields)].tolist()
+        own = placement.words[step.record : step.record + len(kernel.fields)].tolist()
         fields = kernel.fields_of(own)
         launch = kernel.launch(fields, self._driver.limits)
         if launch.is_empty:
             return None
+        for name, tensor_map in kernel.maps(fields).items() if kernel.maps else ():
+            fields = {**fields, name: placement.add_map(self._driver.encoded(tensor_map))}
         status = self._status.address + _WORD * index
         arguments = np.array([*(fields[name] for name in kernel.fields), status], np.int64)
         return self._driver.prepare(self._loaded[step.kernel], launch, arguments)

@@ -124,6 +124,21 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        """Return a tensor map (``kernels.cuda.tensor_cores.tensor_map``) as kernels read it.
+
+        Returns
+        -------
+        ndarray of int64
+            16 words, for memory whose address is a multiple of 128.
+
+        Raises
+        ------
+        KernelError
+            There is no such map.
+        """
+
+    @abstractmethod
     def prepare(self, kernel: Any, launch: Launch, words: np.ndarray) -> Any:
         """Return a launch of a loaded kernel, with its arguments as words of 64 bits, for `queue`.
 

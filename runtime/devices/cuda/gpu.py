@@ -222,6 +222,15 @@ class Gpu(Driver):
             loaded.append(_Loaded(kernel.ref, function, self._shared_memory(kernel, function)))
         return loaded
 
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        """Let the driver encode a tensor map."""
+        self._enter()
+        try:
+            words: np.ndarray = tensor_map.encoded()
+        except RuntimeError as error:
+            raise KernelError(f"the GPU's driver refuses a tensor map: {error}") from error
+        return words
+
     def prepare(self, kernel: _Loaded, launch: Launch, words: np.ndarray) -> _Prepared:
         """Return a launch, with the addresses of its arguments."""
         (grid, block, cluster), shared = launch, kernel.shared_bytes
@@ -243,8 +252,7 @@ class Gpu(Driver):
 
     def _shared_memory(self, kernel: CudaKernel, function: Any) -> int:
         """Let a kernel have its dynamic shared memory; returns how many bytes of it a block has."""
-        bounds = getattr(kernel, "bounds", None)
-        size: int = bounds.shared_bytes if bounds else 0
+        size = kernel.bounds.shared_bytes if kernel.bounds else 0
         if size > self._most_shared:
             raise KernelError(
                 f"the kernel {kernel.ref} needs {size} bytes of shared memory, a block of "

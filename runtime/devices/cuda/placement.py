@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .driver import Driver, Memory
+from ....kernels.record import address_of
+from .driver import Copy, Driver, Memory
 
 UNMADE = object()
 """Stands for a launch that no run has wanted yet."""
 _NEVER_QUEUED = object()
+_MAP_BYTES = 128
 _LEAST_CAPTURED = 2
 """Launches that are worth a graph."""
 
@@ -27,8 +29,8 @@ class Placement:
         Where the records lie on the GPU.
     words : ndarray of int64
         The records.
-    steps : int
-        Their number.
+    steps, maps : int
+        Their number, and the most tensor maps that they have.
 
     Attributes
     ----------
@@ -40,10 +42,22 @@ class Placement:
         left out; None for those that were queued once.
     """
 
-    def __init__(self, driver: Driver, memory: Memory, words: np.ndarray, steps: int) -> None:
+    def __init__(
+        self, driver: Driver, memory: Memory, words: np.ndarray, steps: int, maps: int
+    ) -> None:
         self._driver, self._memory, self.words = driver, memory, words
+        self._maps, self._maps_used = Memory(driver), 0
+        if maps:
+            self._maps.reserve(_MAP_BYTES * maps)
         self.launches: list[Any] = [UNMADE] * steps
         self.captured: dict[tuple[int, int, frozenset[int]], Callable[[], None] | None] = {}
+
+    def add_map(self, encoded: np.ndarray) -> int:
+        """Copy a tensor map to the GPU; returns where it lies."""
+        address = self._maps.address + _MAP_BYTES * self._maps_used
+        self._driver.to_device(Copy(address, address_of(encoded), _MAP_BYTES))
+        self._maps_used += 1
+        return address
 
     def queue(self, first: int, end: int, left_out: frozenset[int]) -> None:
         """Queue launches that are made; those that are queued again are captured as one."""

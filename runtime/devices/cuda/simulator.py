@@ -16,7 +16,8 @@ import numpy as np
 
 from ....errors import KernelError
 from ....kernels.cuda.kernel import CudaKernel, Launch, Limits
-from ....kernels.cuda.simulated import allow, forbid
+from ....kernels.cuda.simulated import allow, check_bounds, forbid
+from ....kernels.cuda.simulator.process_memory import ProcessMemory
 from ....kernels.cuda.simulator_patches import SHARED_ARRAYS
 from ....kernels.record import address_of
 from ....patches import applied
@@ -36,6 +37,17 @@ def _quick_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def _run_instructions(kernel: CudaKernel, launch: Launch, values: list[Any]) -> None:
+    """Run a kernel made of instructions on the memory of the process."""
+    from ....kernels.cuda.simulator import block
+
+    assert kernel.bounds is not None
+    assert launch.block == (kernel.bounds.threads, 1, 1), launch
+    memory, shared = ProcessMemory(check_bounds), kernel.bounds.shared_bytes
+    with _lock, np.errstate(all="ignore"):
+        block.launch(kernel.function, launch.grid, launch.block[0], values, memory, shared)
 
 
 class Simulator(Driver):
@@ -95,21 +107,32 @@ class Simulator(Driver):
         return [self._function(kernel) for kernel in kernels]
 
     def _function(self, kernel: CudaKernel) -> Callable[[Launch, np.ndarray], None]:
-        """Return a function that runs a kernel, thread by thread."""
+        """Return a function that runs a kernel, thread by thread.
+
+        Those made of instructions run in our own simulator, others in numba's.
+        """
         from ....kernels.cuda.threads import cuda
 
-        function = cuda.jit(kernel.function)
         is_float = [name in kernel.floats for name in kernel.fields]
+        function = None if kernel.bounds else cuda.jit(kernel.function)
 
         def launch(launch: Launch, words: np.ndarray) -> None:
             values: list[Any] = words.tolist()
             for index, floats in enumerate(is_float):
                 if floats:
                     values[index] = struct.unpack("<d", struct.pack("<q", values[index]))[0]
+            if function is None:
+                _run_instructions(kernel, launch, values)
+                return
             with applied([SHARED_ARRAYS], _lock), _quick_turns(), np.errstate(all="ignore"):
                 function[launch.grid, launch.block](*values)
 
         return launch
+
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        """Return it as our simulator reads it."""
+        words: np.ndarray = tensor_map.words()
+        return words
 
     def prepare(self, kernel: Any, launch: Launch, words: np.ndarray) -> Callable[[], None]:
         """Return the call of the function."""
