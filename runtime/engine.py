@@ -5,7 +5,7 @@ What is below a session: it knows programs, not models, options or how they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .memory import give_back, prefault
 from .program import Program
 
 if TYPE_CHECKING:
+    from .devices.bound import Bound
     from .devices.device import Device
     from .profile import RunProfile
 
@@ -107,26 +108,8 @@ class Engine:
         finally:
             self.idle.append(context)
 
-    def run_bound(
-        self,
-        arrays: Sequence[Any],
-        shapes: Shapes,
-        places: Mapping[int, Any],
-        targets: Mapping[int, Any],
-        waits: bool,
-    ) -> tuple[list[Any], Context]:
+    def run_bound(self, bound: Bound) -> tuple[list[Any], Context]:
         """Run with arrays that are checked, and outputs that stay on the device.
-
-        Parameters
-        ----------
-        arrays, shapes
-            As the signature gives them.
-        places : mapping
-            Where inputs lie on the device, by the ``id`` of the arrays that stand for them.
-        targets : mapping
-            Outputs that stay on the device, by their numbers.
-        waits : bool
-            Whether the run is over when this returns.
 
         Returns
         -------
@@ -134,9 +117,9 @@ class Engine:
         context : Context
             Whose `finish` waits.
         """
-        context = self._borrow(shapes)
+        context = self._borrow(bound.shapes)
         try:
-            return self.device.run(context, arrays, places, targets, waits), context
+            return self.device.run(context, bound), context
         finally:
             self.idle.append(context)
 

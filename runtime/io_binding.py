@@ -6,12 +6,12 @@ lies on the device and says so (DLPack, the CUDA array interface) is read, or wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
+from .devices.bound import Bound
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -40,7 +40,7 @@ class IOBinding:
         self._ports = [port.name for port in engine.program.outputs]
         self._inputs: dict[str, tuple[np.ndarray, Any]] = {}  # and where they lie on the device
         self._outputs: dict[str, Any] = {}  # "cpu", a target, or None: an array is made
-        self._bound: Any = None
+        self._bound: Bound | None = None
         self._results: list[Any] = []
         self._context: Any = None
 
@@ -143,15 +143,16 @@ class IOBinding:
         KernelError
             A step failed.
         """
-        if self._bound is None:
-            self._bound = self._prepared()
-        arrays, shapes, places, targets = self._bound
+        bound = self._bound
+        if bound is None:
+            bound = self._bound = self._prepared()
+        bound.waits = wait
         if stream is not None:
             self._device.wait_for(stream)
-        results, self._context = self._engine.run_bound(arrays, shapes, places, targets, wait)
+        results, self._context = self._engine.run_bound(bound)
         if stream is not None:
             self._device.let_wait(stream)
-        self._results = [results[index] for index in self._wanted()]
+        self._results = [results[index] for index in bound.wanted] if bound.wanted else results
 
     def synchronize(self) -> None:
         """Wait for the last run.
@@ -169,12 +170,7 @@ class IOBinding:
     def synchronize_inputs(self) -> None:
         """Do nothing: inputs are there when they are bound."""
 
-    def _wanted(self) -> Sequence[int]:
-        if not self._outputs:
-            return range(len(self._ports))
-        return [index for index, name in enumerate(self._ports) if name in self._outputs]
-
-    def _prepared(self) -> tuple[Any, ...]:
+    def _prepared(self) -> Bound:
         feeds = {name: array for name, (array, _) in self._inputs.items()}
         arrays, shapes = self._engine.signature.arrays(feeds)
         places = {id(array): place for array, place in self._inputs.values() if place is not None}
@@ -183,4 +179,5 @@ class IOBinding:
             for index, name in enumerate(self._ports)
             if not isinstance(self._outputs.get(name), str)
         }
-        return arrays, shapes, places, targets
+        wanted = [index for index, name in enumerate(self._ports) if name in self._outputs]
+        return Bound(arrays, shapes, places, targets, wanted)

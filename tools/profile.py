@@ -127,6 +127,7 @@ class Profile:
     reference_layout_ns: float | None = None
     notes: list[str] = field(default_factory=list)
     integers: list[IntegerRow] = field(default_factory=list)
+    device: str = "cpu"
 
     def by_operator(self) -> list[GroupRow]:
         """Group the steps by operator, the most expensive first."""
@@ -207,6 +208,7 @@ def profile(
         outside_ns=float(np.median(measured.total_ns - spent)),
         memory=dict(measured.memory),
         roofline=roof,
+        device=measured.device,
     )
     if source is not None:
         result.integers = integer_rows(source, session.optimized_model(), path)

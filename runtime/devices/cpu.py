@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .. import team as teams
 from ..executable import Executable
 from ..executor import Context
 from ..program import Program
+from .bound import Bound
 
 
 class Cpu:
@@ -49,17 +50,10 @@ class Cpu:
         """Answer no: the host reads all."""
         return False
 
-    def run(
-        self,
-        context: Context,
-        arrays: Sequence[Any],
-        places: Mapping[int, Any],
-        targets: Mapping[int, Any],
-        waits: bool,
-    ) -> list[Any]:
+    def run(self, context: Context, bound: Bound) -> list[Any]:
         """Run, and copy outputs to where they are wanted."""
-        outputs = context.run(arrays)
-        for index, target in targets.items():
+        outputs = context.run(bound.arrays)
+        for index, target in bound.targets.items():
             if target is not None:
                 value = outputs[index]
                 if (value.shape, value.dtype) != (target.shape, target.dtype):

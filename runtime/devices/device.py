@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from ...kernels.ref import KernelRef
 from ..program import Program
+from .bound import Bound
 
 
 class Device(Protocol):
@@ -72,15 +73,8 @@ class Device(Protocol):
     def lies_here(self, value: Any) -> bool:
         """Tell whether a value lies in memory of the device that the host does not read."""
 
-    def run(
-        self,
-        context: Any,
-        arrays: Sequence[Any],
-        places: Mapping[int, Any],
-        targets: Mapping[int, Any],
-        waits: bool,
-    ) -> list[Any]:
-        """Run in a context that is bound; see ``Engine.run_bound``."""
+    def run(self, context: Any, bound: Bound) -> list[Any]:
+        """Run in a context that is bound to the shapes; see ``Engine.run_bound``."""
 
     def wait_for(self, stream: int) -> None:
         """Let runs wait for what others have queued in a stream of CUDA."""

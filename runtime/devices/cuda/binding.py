@@ -105,7 +105,7 @@ class CudaBinding(Binding):
     def _plan(self, phase: int) -> None:
         super()._plan(phase)
         kept = self._device_arena.size if phase else 0
-        self._device_arena.reserve(self.arena.nbytes + ALIGNMENT, kept)
+        self._device_arena.reserve(int(self._planned_bytes[0]) + ALIGNMENT, kept)
         members = self._arena_members[phase]
         self.device_bases[members] = self._offsets[members] + self._device_arena.address
         self._placements.clear()

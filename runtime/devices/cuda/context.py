@@ -6,12 +6,12 @@ Where contents of buffers are is followed step by step, and copies are made wher
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ....errors import InvalidArgument, KernelError
+from ....errors import KernelError
 from ....kernels.abi import BUFFER_KIND, OUTPUT, STATUS_ERROR, STATUS_STEP
 from ....kernels.record import address_of
 from ...binding import Output
@@ -19,27 +19,22 @@ from ...executable import Executable
 from ...executor import Context
 from ...memory import allocated
 from ...program import Program, Reading
+from ..bound import Bound
 from ..copied import Copied
 from .arrays import Place
 from .binding import CudaBinding
-from .device_array import DeviceArray
+from .bound_runs import BoundRuns
 from .driver import Copy, Driver
+from .kept_outputs import KeptOutputs
 from .output_memory import OutputMemory
 from .ready import ReadyProgram
-from .repeated import RepeatedRuns
+from .repeated import Found, RepeatedRuns
 from .residency import AT_DEVICE, AT_HOST, NO_USES, Residency
 
+_MOST_RUNNING = 16
+"""Runs that nobody has waited for."""
 _CONTROL = "kernels.cpu.control"
 """Module of kernels that let a run go on at another step."""
-
-
-class Target(NamedTuple):
-    """An array of the caller that an output is written into: its place, shape and type."""
-
-    place: Place
-    array: Any
-    shape: tuple[int, ...]
-    dtype: np.dtype
 
 
 class CudaContext(Context):
@@ -57,11 +52,10 @@ class CudaContext(Context):
 
     Attributes
     ----------
-    targets : mapping of int to Target or None
-        Outputs of the next run that stay on the GPU, by their numbers; None for one that has no
-        array yet.
     waits : bool
         Whether the next run waits until the GPU has done all of it.
+    bound : BoundRuns
+        Runs with arrays of an `IOBinding`.
     """
 
     binding: CudaBinding
@@ -74,12 +68,12 @@ class CudaContext(Context):
         memory: OutputMemory,
         ready: ReadyProgram,
     ) -> None:
-        self._driver, self._ready, self._memory = driver, ready, memory
+        self._driver, self._ready = driver, ready
+        self._kept = KeptOutputs(executable.program, driver, memory, id(ready))
+        self.bound = BoundRuns(self._kept)
         self.places: Mapping[int, Place] = {}
-        self.targets: Mapping[int, Target | None] = {}
         self.waits, self._is_running = True, False
-        self._left: dict[int, Any] = {}  # outputs of a run that stay on the GPU
-        self._held: list[Any] = []  # what a run uses that nobody has waited for
+        self._held: dict[int, Any] = {}  # what runs use that nobody has waited for, by its id
         self._residency = Residency(executable.program)
         kernels = executable.program.kernels
         self._jumps = [kernels[s.kernel].module == _CONTROL for s in executable.program.steps]
@@ -89,6 +83,8 @@ class CudaContext(Context):
         self._marks: list[tuple[int, Any, Any]] = []  # step, and marks around it
         self._traces = False
         super().__init__(executable, threads)
+        self._no_errors = bytes(self.binding.status_words.nbytes)
+        self._found: Found | None = None
         self._repeated: RepeatedRuns | None = None
         if executable.has_array_ports and all(ready.is_on_device) and _outputs_apart(self.program):
             self._repeated = RepeatedRuns(self.program, self.binding)
@@ -99,10 +95,7 @@ class CudaContext(Context):
             executable, threads, self._driver, ready.kernels, ready.loaded, ready.weights
         )
 
-    @property
-    def nanoseconds_per_tick(self) -> float:
-        """Length of a tick of what `run` writes."""
-        return 1.0
+    nanoseconds_per_tick = 1.0
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -116,10 +109,35 @@ class CudaContext(Context):
         try:
             outputs = super().run(arrays, ticks)
         finally:
-            self._left = {}
+            self._kept.arrays = {}
+            self.binding.places = {}  # arrays of the caller, who may be done with them
         if self._repeated is not None and ticks is None:
             self._repeated.note(self._left_out)
         return outputs
+
+    def run_slowly(self, bound: Bound) -> tuple[list[Any], Found | None]:
+        """Run with bound arrays; returns also the run that was found, if one was made before."""
+        self.places, self._kept.targets, self.waits = bound.places, bound.targets, bound.waits
+        self._found = None
+        try:
+            return self.run(bound.arrays), self._found
+        finally:
+            self.places, self._kept.targets, self.waits = {}, {}, True
+
+    def run_quickly(self, bound: Bound, queue: Callable[[], None]) -> None:
+        """Run with bound arrays by a call that queues all steps."""
+        if not bound.waits:
+            self._hold(bound)
+        queue()
+        self._is_running = True
+        if bound.waits:
+            self.finish()
+
+    def _hold(self, used: Any) -> None:
+        """Keep what a run uses that nobody waits for; waits for those before if they are many."""
+        if len(self._held) >= _MOST_RUNNING and id(used) not in self._held:
+            self.finish()
+        self._held[id(used)] = used
 
     def finish(self) -> None:
         """Wait for a run that nobody has waited for.
@@ -137,15 +155,20 @@ class CudaContext(Context):
                 self._held.clear()
             self._check()
 
+    @property
+    def is_shortened(self) -> bool:
+        """Whether runs leave out steps that follow from sizes alone."""
+        return self._invariants.are_left_out
+
     def _run_again(self, repeated: RepeatedRuns, arrays: Sequence[Any]) -> list[Any] | None:
         """Run as before, with arrays that lie where they did; None if there was no such run."""
         outputs: list[Any] = [None] * len(self.program.outputs)
         written: dict[int, Place] = {}
-        for index in self.targets:
+        for index in self._kept.targets:
             _, _, shape, dtype = self.binding.outputs[index]
-            written[index], outputs[index] = self._target(index, shape, np.dtype(dtype))
+            written[index], outputs[index] = self._kept.make(index, shape, np.dtype(dtype))
         self._left_out = self._invariant if self._invariants.are_left_out else frozenset()
-        found = repeated.find(arrays, self.places, written, self._left_out)
+        self._found = found = repeated.find(arrays, self.places, written, self._left_out)
         if found is None:
             return None
         if found.to_device:
@@ -162,8 +185,8 @@ class CudaContext(Context):
         for copy in found.after:
             self._driver.move(*copy)
         if not self.waits and not found.sources:
+            self._hold((arrays, self.places))
             self._is_running = True
-            self._held.append((arrays, self.places, outputs))
             return outputs
         self._is_running = False
         copies = []
@@ -206,31 +229,16 @@ class CudaContext(Context):
         others = []
         for spec in specs:
             index, buffer, shape, dtype = spec
-            if index not in self.targets:
+            if index not in self._kept.targets:
                 others.append(spec)
                 continue
             # What stands for it on the host is not touched unless a step there writes it.
             stands = allocated(shape, dtype, "an output")
-            place, self._left[index] = self._target(index, shape, np.dtype(dtype))
+            place, self._kept.arrays[index] = self._kept.make(index, shape, np.dtype(dtype))
             self.binding.places[id(stands)] = place
             self.binding.attach(buffer, stands)
             outputs[index] = stands
         super()._make_outputs(outputs, others)
-
-    def _target(self, index: int, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Place, Any]:
-        """Return where an output goes that stays on the GPU, and the array that the caller gets."""
-        target = self.targets[index]
-        if target is None:
-            block = self._memory.lend(int(np.prod(shape, dtype=object)) * dtype.itemsize)
-            array = DeviceArray(self._driver, block, shape, dtype)
-            return Place(array.address, array), array
-        if (target.shape, target.dtype) != (shape, dtype):
-            name = self.program.outputs[index].name
-            raise InvalidArgument(
-                f"output {name!r} is {dtype.name} of shape {shape}, the array that is bound to it "
-                f"is {target.dtype.name} of shape {target.shape}"
-            )
-        return target.place, target.array
 
     def _run_steps(self, first: int, last: int) -> int:
         """Run some steps; returns the step that comes next, which one may name itself."""
@@ -334,7 +342,7 @@ class CudaContext(Context):
     def _check(self) -> None:
         """Raise the error of a step that has failed on the GPU, if one has."""
         words = self.binding.status_words
-        if words.any():
+        if words.tobytes() != self._no_errors:
             step = int(np.flatnonzero(words)[0])
             self._status[STATUS_ERROR], self._status[STATUS_STEP] = words[step], step
             words[:] = 0
@@ -363,34 +371,24 @@ class CudaContext(Context):
         self._to_host(self._residency.missing(buffers, AT_HOST))
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
-        ports = self.program.outputs
-        self._bring([port.tensor for i, port in enumerate(ports) if i not in self._left])
-        left = [self.program.tensors[ports[i].tensor].buffer for i in self._left]
-        self._to_device(self._residency.missing(tuple(left), AT_DEVICE))
+        ports, left = self.program.outputs, self._kept.arrays
+        self._bring([port.tensor for i, port in enumerate(ports) if i not in left])
+        buffers = tuple(self.program.tensors[ports[index].tensor].buffer for index in left)
+        self._to_device(self._residency.missing(buffers, AT_DEVICE))
         for copy in self.binding.copies_out:
             self._driver.move(*copy)
-        if self.waits or len(self._left) < len(ports):
+        if self.waits or len(left) < len(ports):
             self._driver.synchronize()
             self._check()
         else:
+            self._hold((dict(self.binding.owners), self.places))
             self._is_running = True
-            self._held.append((dict(self.binding.owners), self.places, self._left))
         results = super()._collect(outputs)
-        for index in self.targets:
-            if index not in self._left:  # it is a view of something, or the host has made it
-                self._put(index, results[index])
-            results[index] = self._left[index]
+        for index in self._kept.targets:
+            if index not in left:  # it is a view of something, or the host has made it
+                self._kept.copy(index, results[index])
+            results[index] = left[index]
         return results
-
-    def _put(self, index: int, value: Any) -> None:
-        """Copy an output to where it is to stay."""
-        if not isinstance(value, np.ndarray) or value.dtype == object:
-            name = self.program.outputs[index].name
-            raise InvalidArgument(f"output {name!r} is no array of numbers: bind it to the CPU")
-        place, self._left[index] = self._target(index, value.shape, value.dtype)
-        value = np.ascontiguousarray(value)
-        if value.nbytes:
-            self._driver.to_device(Copy(place.address, address_of(value), value.nbytes))
 
 
 def _outputs_apart(program: Program) -> bool:

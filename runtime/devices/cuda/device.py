@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,11 +17,13 @@ from ....kernels.record import address_of
 from ....kernels.ref import KernelRef
 from ...executable import Executable
 from ...program import Program
+from ..bound import Bound
 from ..cpu import load_kernels
 from .arrays import Place, device_inputs, given
-from .context import CudaContext, Target
+from .context import CudaContext
 from .device_array import DeviceArray
 from .driver import Copy, Driver
+from .kept_outputs import Target
 from .output_memory import OutputMemory
 from .ready import ReadyProgram, is_cuda
 from .requirements import open_driver
@@ -83,7 +85,9 @@ class CudaDevice:
     def _copied(self, array: np.ndarray) -> DeviceArray:
         """Copy an array to the GPU."""
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        copy = DeviceArray(self._driver, self._memory.lend(array.nbytes), array.shape, array.dtype)
+        copy = DeviceArray(
+            self._driver, self._memory.lend(array.nbytes, ()), array.shape, array.dtype
+        )
         if array.nbytes:
             self._driver.to_device(Copy(copy.address, address_of(array), array.nbytes))
         return copy
@@ -103,20 +107,9 @@ class CudaDevice:
         """Tell whether a value is an array of ours, or of others that says so."""
         return isinstance(value, DeviceArray)
 
-    def run(
-        self,
-        context: CudaContext,
-        arrays: Sequence[Any],
-        places: Mapping[int, Any],
-        targets: Mapping[int, Any],
-        waits: bool,
-    ) -> list[Any]:
+    def run(self, context: CudaContext, bound: Bound) -> list[Any]:
         """Run with outputs that stay on the GPU."""
-        context.places, context.targets, context.waits = places, targets, waits
-        try:
-            return context.run(arrays)
-        finally:
-            context.targets, context.waits = {}, True
+        return context.bound.run(context, bound)
 
     def wait_for(self, stream: int) -> None:
         """Let the queue wait for a stream."""

@@ -38,6 +38,8 @@ class DeviceArray:
         Where it begins in the memory of the GPU.
     """
 
+    __slots__ = ("_block", "_driver", "address", "dtype", "shape")
+
     def __init__(
         self, driver: Driver, block: Block, shape: tuple[int, ...], dtype: np.dtype
     ) -> None:
@@ -139,9 +141,10 @@ class DeviceArray:
                 f"stream must be the number of a stream of CUDA, 1, 2, -1 or None, not {stream!r}"
             )
         number = _LEGACY_STREAM if stream is None else stream
-        if number != ANYBODY:
-            self._driver.let_wait(number)
-        self._block.readers.add(number)
+        if number != self._driver.stream:
+            if number != ANYBODY:
+                self._driver.let_wait(number)
+            self._block.readers.add(number)
         device = self.__dlpack_device__()
         address = self.address if self.size else 0
         return capsule_of(address, self.shape, self.dtype, device, self._block)

@@ -49,7 +49,7 @@ class _Prepared(NamedTuple):
 
 
 class _Graph:
-    """A CUDA graph, which is queued by a call; freed with the object."""
+    """A CUDA graph; freed with the object."""
 
     def __init__(self, gpu: Gpu, graph: Any) -> None:
         call = gpu.api.call
@@ -57,7 +57,8 @@ class _Graph:
         self._graph = call("cuGraphInstantiate", graph, 0)
         call("cuGraphDestroy", graph)
 
-    def __call__(self) -> None:
+    def launch(self) -> None:
+        """Queue it."""
         self._gpu.launch_graph(self._graph)
 
     def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -102,6 +103,8 @@ class Gpu(Driver):
         self.title = call("cuDeviceGetName", 128, self._device).split(b"\0")[0].decode()
         self._most_shared = api.attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", self._device)
         self._context = call("cuDevicePrimaryCtxRetain", self._device)
+        self._set_current = api.driver.cuCtxSetCurrent
+        self._launch_graph, self._wait = api.driver.cuGraphLaunch, api.driver.cuStreamSynchronize
         self._enter()
         self._stream = call("cuStreamCreate", 1)  # waits for no other stream
         self.stream = int(self._stream)
@@ -114,7 +117,11 @@ class Gpu(Driver):
 
     def _enter(self) -> None:
         """Make the context this thread's."""
-        self.api.call("cuCtxSetCurrent", self._context)
+        if self.api.lost:
+            self.api.check()
+        [code] = self._set_current(self._context)
+        if code:
+            self.api.fail("cuCtxSetCurrent", code)
 
     def dispose(self, name: str, handle: Any) -> None:
         """Give something back to the driver; of one that has failed nothing is left to free."""
@@ -307,19 +314,21 @@ class Gpu(Driver):
                 self._launch(launches, self._captures)
             finally:
                 graph = call("cuStreamEndCapture", self._captures)
-        return _Graph(self, graph)
+        return _Graph(self, graph).launch
 
     def launch_graph(self, graph: Any) -> None:
         """Queue a graph."""
         self._enter()
-        [code] = self.api.driver.cuGraphLaunch(graph, self._stream)
+        [code] = self._launch_graph(graph, self._stream)
         if code:
             self.api.fail("cuGraphLaunch", code)
 
     def synchronize(self) -> None:
         """Wait for all that was queued."""
         self._enter()
-        self.api.call("cuStreamSynchronize", self._stream)
+        [code] = self._wait(self._stream)
+        if code:
+            self.api.fail("cuStreamSynchronize", code)
 
     # --- times --------------------------------------------------------------------------------
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
 
 from .driver import ALIGNMENT, Driver
 
 _MOST_IDLE = 1 << 28
 """Bytes that nobody uses."""
 
+Port: TypeAlias = tuple[int, ...]
+"""An output of a program."""
 ANYBODY = -1
 """Stands for streams that have not said who they are."""
 
@@ -28,14 +31,16 @@ class Block:
         Streams of others that read it, perhaps still when it is taken back.
     """
 
-    def __init__(self, memory: OutputMemory, address: int, size: int) -> None:
-        self._memory = memory
+    __slots__ = ("_memory", "_port", "address", "readers", "size")
+
+    def __init__(self, memory: OutputMemory, address: int, size: int, port: Port) -> None:
+        self._memory, self._port = memory, port
         self.address, self.size = address, size
         self.readers: set[int] = set()
 
     def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_ending():
-            self._memory.take_back(self.address, self.size, self.readers)
+            self._memory.take_back(self.address, self.size, self._port, self.readers)
 
 
 class OutputMemory:
@@ -48,12 +53,14 @@ class OutputMemory:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._idle: dict[int, list[tuple[int, set[int]]]] = {}
+        self._idle: dict[tuple[int, Port], list[tuple[int, set[int]]]] = {}
         self._idle_bytes = 0
         self._lock = threading.RLock()  # memory may be taken back by a collection within
 
-    def lend(self, size: int) -> Block:
-        """Return memory for so many bytes.
+    def lend(self, size: int, port: Port) -> Block:
+        """Return memory for so many bytes, preferably what the same port has had.
+
+        So the outputs of a run change places together, not with each other.
 
         Raises
         ------
@@ -62,22 +69,23 @@ class OutputMemory:
         """
         size = max(-(-size // ALIGNMENT), 1) * ALIGNMENT
         with self._lock:
-            idle = self._idle.get(size)
+            idle = self._idle.get((size, port))
             found = idle.pop() if idle else None
             if found is not None:
                 self._idle_bytes -= size
         if found is None:
-            return Block(self, self._driver.allocate(size), size)
+            return Block(self, self._driver.allocate(size), size, port)
         address, readers = found
-        for stream in {None} if ANYBODY in readers else readers:
-            self._driver.wait_for(stream)
-        return Block(self, address, size)
+        if readers:
+            for stream in {None} if ANYBODY in readers else readers:
+                self._driver.wait_for(stream)
+        return Block(self, address, size, port)
 
-    def take_back(self, address: int, size: int, readers: set[int]) -> None:
-        """Keep memory for the next one who needs as much."""
+    def take_back(self, address: int, size: int, port: Port, readers: set[int]) -> None:
+        """Keep memory for the next run."""
         with self._lock:
             if self._idle_bytes + size <= _MOST_IDLE:
-                self._idle.setdefault(size, []).append((address, readers))
+                self._idle.setdefault((size, port), []).append((address, readers))
                 self._idle_bytes += size
                 return
         self._driver.free(address)

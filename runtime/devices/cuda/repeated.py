@@ -38,6 +38,11 @@ class Found(NamedTuple):
     after: list[Copy]
     sources: dict[int, int]
 
+    @property
+    def has_copies(self) -> bool:
+        """Whether anything is copied, within the GPU or not."""
+        return bool(self.to_device or self.before or self.after or self.sources)
+
 
 class RepeatedRuns:
     """What queues the runs of a context, by the addresses of its arrays.

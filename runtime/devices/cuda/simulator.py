@@ -56,7 +56,7 @@ class Simulator(Driver):
     name = SIMULATED
     title = "numba's CUDA simulator"
     limits = Limits(threads=8, blocks=2)
-    stream = 1  # the one of those that name none, which waits for all
+    stream = 3  # nobody else's: 1 and 2 are those of callers that have none
 
     def __init__(self) -> None:
         self._arrays: dict[int, np.ndarray] = {}
