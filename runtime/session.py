@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..custom_operators import find
-from ..errors import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument
 from ..given_numbers import whole
 from . import background, endings, stateful
 from .choices import Suggestions
@@ -274,8 +274,6 @@ class Session:
         InvalidArgument
             An input or an output is unknown or used twice, or no states are found.
         """
-        if self.device != "cpu":
-            raise UnsupportedModel(f"states are kept on the CPU only, not on {self.device!r}")
         inputs = self.engine.signature.names
         if states is None:
             states = stateful.matched_states(inputs, self._output_names)
@@ -296,7 +294,8 @@ class Session:
             more = {"assumed": assumed} if assumed else {}
             return Engine(open_program(self._source, {**options, **more}), self.threads)
 
-        return stateful.Stateful(self.engine.program, open_engine, states, capacity)
+        own = self.engine.device.states()
+        return stateful.Stateful(self.engine.program, open_engine, states, capacity, own)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run with inputs in order or by name; one output comes alone, several as a tuple."""

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 
 LEGACY = 1
+_NOTHING = {"cuPointerGetAttribute": (None,), "cuMemGetAddressRange": (None, None)}
+"""What functions return beside a failure."""
 
 
 class Failure(Exception):
@@ -55,12 +57,16 @@ class FakeCuda:
         def call(*arguments):
             self.calls.append(name)
             result = self._real.CUresult
+
+            def failed(how):
+                return getattr(result, f"CUDA_ERROR_{how}"), *_NOTHING.get(name, ())
+
             if name in self.failures:
-                return (getattr(result, f"CUDA_ERROR_{self.failures[name]}"), None)
+                return failed(self.failures[name])
             try:
                 value = function(*arguments)
             except Failure as failure:
-                return (getattr(result, f"CUDA_ERROR_{failure}"), None)
+                return failed(failure)
             if value is None:
                 return (result.CUDA_SUCCESS,)
             return (result.CUDA_SUCCESS, *(value if isinstance(value, tuple) else (value,)))

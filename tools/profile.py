@@ -112,6 +112,8 @@ class Profile:
         Bytes of the arena, the weights and the outputs.
     integers : list of IntegerRow
         What nodes on quantized tensors compute with.
+    device : str
+        What steps ran on, but those that the CPU ran between.
     """
 
     model: str

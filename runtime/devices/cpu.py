@@ -46,6 +46,9 @@ class Cpu:
             raise InvalidArgument(f"output {name!r} is bound to what is no array to be written")
         return value
 
+    def states(self) -> None:
+        """Return None: states are arrays of the host."""
+
     def lies_here(self, value: Any) -> bool:
         """Answer no: the host reads all."""
         return False

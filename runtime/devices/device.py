@@ -70,6 +70,9 @@ class Device(Protocol):
             It does not lie on the device, or no run can write it.
         """
 
+    def states(self) -> Any:
+        """Return what keeps states on the device; None where arrays of the host do."""
+
     def lies_here(self, value: Any) -> bool:
         """Tell whether a value lies in memory of the device that the host does not read."""
 

@@ -151,12 +151,6 @@ def test_the_simulated_memory_has_bounds():
         LOAD["f32"](address, 0)
 
 
-def test_states_stay_on_the_cpu():
-    session = on_gpu(doubling())
-    with pytest.raises(sardonyx.UnsupportedModel, match="on the CPU only"):
-        session.stateful({"y": "x"})
-
-
 def test_names_of_devices():
     assert sardonyx.devices() == ["cpu", "cuda"]
     for wrong in ("gpu", "", None, 3):

@@ -167,7 +167,9 @@ def test_an_illegal_access_closes_the_session(fake):
     session.run(None, {"x": x})
     fake.failures |= {"cuEventSynchronize": "ILLEGAL_ADDRESS"}
     for _ in range(3):
-        with pytest.raises(sardonyx.KernelError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*start the pr"):
+        with pytest.raises(
+            sardonyx.KernelError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*start another"
+        ):
             session.run(None, {"x": x})
     with pytest.raises(sardonyx.KernelError, match="CUDA_ERROR_ILLEGAL_ADDRESS"):
         sardonyx.Session(chain(), device="cuda").run(None, {"x": x})
@@ -211,3 +213,22 @@ def test_runs_of_several_threads(fake):
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_a_forked_child_is_told(fake):
+    import os
+
+    session, x = sardonyx.Session(chain(), device="cuda"), floats(2, 3)
+    session.run(None, {"x": x})
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            session.run(None, {"x": x})
+        except sardonyx.KernelError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"a forked process cannot use the GPU" in os.read(reader, 4096)
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], expected(x), rtol=1e-6)

@@ -189,7 +189,7 @@ def test_a_gpu_that_has_failed_says_so_from_then_on(opened, failure):
     fake, gpu = opened()
     address = gpu.allocate(8)
     fake.failures["cuStreamSynchronize"] = failure
-    text = rf"the GPU has failed: CUDA_ERROR_{failure} in cuStreamSynchronize.*start the process"
+    text = rf"the GPU has failed: CUDA_ERROR_{failure} in cuStreamSynchronize.*start another one"
     with pytest.raises(sardonyx.KernelError, match=text):
         gpu.synchronize()
     fake.failures.clear()

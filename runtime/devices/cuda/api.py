@@ -6,7 +6,9 @@ as the process lives. The first such failure is kept, and every later call says 
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from weakref import WeakSet
 
 from ....errors import KernelError
 
@@ -21,6 +23,18 @@ _FATAL = frozenset({
 
 class NoMemory(Exception):
     """The GPU, or the host's pinned memory, has no room for what is asked for."""
+
+
+_apis: WeakSet[Api] = WeakSet()
+
+
+def _lose_in_child() -> None:
+    """Let no forked child call the driver, which works in the process that has opened it only."""
+    for api in _apis:
+        api.lost = "a forked process cannot use the GPU of the one that forked"
+
+
+os.register_at_fork(after_in_child=_lose_in_child)
 
 
 class Api:
@@ -41,6 +55,7 @@ class Api:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.lost = ""
+        _apis.add(self)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the driver.
@@ -62,8 +77,8 @@ class Api:
         """Raise the error of a GPU that has failed before."""
         if self.lost:
             raise KernelError(
-                f"{self.lost}; no session of this process can use the GPU any more: start the "
-                "process again"
+                f"{self.lost}; no session of this process can use the GPU any more: start "
+                "another one (of multiprocessing by 'spawn')"
             )
 
     def fail(self, name: str, code: Any) -> None:

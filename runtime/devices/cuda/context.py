@@ -83,6 +83,12 @@ class CudaContext(Context):
         self._marks: list[tuple[int, Any, Any]] = []  # step, and marks around it
         self._traces = False
         super().__init__(executable, threads)
+        caches = {cache.input for cache in self.program.caches}
+        self._caches = tuple(
+            self.program.tensors[port.tensor].buffer
+            for port in self.program.inputs
+            if port.name in caches
+        )
         self._no_errors = bytes(self.binding.status_words.nbytes)
         self._found: Found | None = None
         self._repeated: RepeatedRuns | None = None
@@ -372,6 +378,7 @@ class CudaContext(Context):
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
         ports, left = self.program.outputs, self._kept.arrays
+        self._to_device(self._residency.missing(self._caches, AT_DEVICE))
         self._bring([port.tensor for i, port in enumerate(ports) if i not in left])
         buffers = tuple(self.program.tensors[ports[index].tensor].buffer for index in left)
         self._to_device(self._residency.missing(buffers, AT_DEVICE))

@@ -27,6 +27,7 @@ from .kept_outputs import Target
 from .output_memory import OutputMemory
 from .ready import ReadyProgram, is_cuda
 from .requirements import open_driver
+from .states import DeviceStates
 
 
 class CudaDevice:
@@ -102,6 +103,10 @@ class CudaDevice:
             )
         stands, place = found
         return Target(place, value, stands.shape, stands.dtype)
+
+    def states(self) -> DeviceStates:
+        """Return what keeps states on the GPU."""
+        return DeviceStates(self._copied)
 
     def lies_here(self, value: Any) -> bool:
         """Tell whether a value is an array of ours, or of others that says so."""
