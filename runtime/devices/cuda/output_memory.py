@@ -6,14 +6,13 @@ A loop that drops a run's outputs gets the same few addresses, for which there a
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
-from .driver import ALIGNMENT, Driver
+from .driver import Driver
 
-_MOST_IDLE = 1 << 28
-"""Bytes that nobody uses."""
+_MOST_IDLE, _LEAST_BLOCKS, _MOST_BLOCKS = 1 << 26, 2, 8
+"""Bytes of an output's memory that nobody uses, and pieces of it: two change places in a loop."""
 
 Port: TypeAlias = tuple[int, ...]
 """An output of a program."""
@@ -53,12 +52,11 @@ class OutputMemory:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        # Lists are changed in one go under the GIL: memory may be taken back by a collection.
         self._idle: dict[tuple[int, Port], list[tuple[int, set[int]]]] = {}
-        self._idle_bytes = 0
-        self._lock = threading.RLock()  # memory may be taken back by a collection within
 
     def lend(self, size: int, port: Port) -> Block:
-        """Return memory for so many bytes, preferably what the same port has had.
+        """Return memory for so many bytes, what the same port has had if there is some.
 
         So the outputs of a run change places together, not with each other.
 
@@ -67,15 +65,10 @@ class OutputMemory:
         KernelError
             There is not enough.
         """
-        size = max(-(-size // ALIGNMENT), 1) * ALIGNMENT
-        with self._lock:
-            idle = self._idle.get((size, port))
-            found = idle.pop() if idle else None
-            if found is not None:
-                self._idle_bytes -= size
-        if found is None:
-            return Block(self, self._driver.allocate(size), size, port)
-        address, readers = found
+        try:
+            address, readers = self._idle[size, port].pop()
+        except (KeyError, IndexError):
+            return Block(self, self._driver.allocate(max(size, 1)), size, port)
         if readers:
             for stream in {None} if ANYBODY in readers else readers:
                 self._driver.wait_for(stream)
@@ -83,17 +76,16 @@ class OutputMemory:
 
     def take_back(self, address: int, size: int, port: Port, readers: set[int]) -> None:
         """Keep memory for the next run."""
-        with self._lock:
-            if self._idle_bytes + size <= _MOST_IDLE:
-                self._idle.setdefault((size, port), []).append((address, readers))
-                self._idle_bytes += size
-                return
-        self._driver.free(address)
+        idle = self._idle.setdefault((size, port), [])
+        count = len(idle)
+        if count < _LEAST_BLOCKS or (count < _MOST_BLOCKS and count * size < _MOST_IDLE):
+            idle.append((address, readers))
+        else:
+            self._driver.free(address)
 
     def release(self) -> None:
         """Give back to the device what nobody uses."""
-        with self._lock:
-            idle, self._idle, self._idle_bytes = self._idle, {}, 0
+        idle, self._idle = self._idle, {}
         for blocks in idle.values():
             for address, _ in blocks:
                 self._driver.free(address)
