@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,9 +123,10 @@ def _floats(tile: FloatTile, variant: str) -> Entry:
 
 
 def _attention(tile: AttentionTile) -> Entry:
-    make = functools.partial(attention.attention, tile)
-    words = "".join("f" if name == "scale" else "i" for name in attention.PARAMETERS)
-    name = f"attention {tile.element}, heads of {tile.head}" + ", causal" * tile.is_causal
+    make = functools.partial(attention.attention_function, tile)
+    parameters = inspect.signature(make()).parameters
+    words = "".join("d" if name == "scale" else "i" for name in parameters)
+    name = f"attention {tile.element}, heads of {tile.head}" + ", mask" * tile.is_masked
     return Entry(name, make, words, tile, tile.shared_bytes, 1, _ALL)
 
 
@@ -183,8 +185,12 @@ def entries() -> list[Entry]:
         _windows(Tile("tf32", "f32", 128, 256, 64, 64, 3), _LARGE),
         _windows(Tile("tf32", "f32", 128, 64, 32, 32, 3)),
         _windows(Tile("tf32", "f32", 64, 64, 32, 32, 3)),
-        *(_attention(AttentionTile("bf16", "bf16", head)) for head in (64, 128)),
-        _attention(AttentionTile("f16", "f16", 128, is_causal=True)),
+        *(
+            _attention(AttentionTile("bf16", "f32", head, is_masked=is_masked))
+            for head in (64, 128)
+            for is_masked in (False, True)
+        ),
+        _attention(AttentionTile("f16", "f16", 128)),
     ]
     for m, n in ((128, 128), (64, 128), (64, 64)):
         found += [

@@ -59,5 +59,9 @@ class KernelSet:
         """Emit a convolution, which a product is, too (`ops.convolution`), if there is a kernel."""
         return False
 
+    def attend(self, emit: Any, job: Any) -> bool:
+        """Emit attention (`ops.term_attention.Job`), if there is a kernel besides the usual one."""
+        return False
+
 
 CPU_KERNELS = KernelSet()

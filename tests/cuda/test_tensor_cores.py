@@ -6,6 +6,8 @@ import sardonyx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from sardonyx.kernels.cuda.simulator import matrices
+from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile
+from sardonyx.runtime.devices.cuda import tensor_product
 
 from .both import same_as_cpu
 from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
@@ -162,6 +164,64 @@ def test_a_quantized_network():
     assert families(session) == ["warp_convolution"] * 2 + ["warp_product"]
     # A number between two of the grid's may be rounded to either.
     assert np.abs(got - wanted).max() < 0.01 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("kind", ["causal", "mask", "bools", "cache"])
+def test_attention(kind):
+    """Grouped heads; of scores and values 8 bits count."""
+    feeds = {"q": floats(2, 4, 20, 24), "k": floats(2, 2, 70, 24, seed=1),
+             "v": floats(2, 2, 70, 24, seed=2)}  # fmt: skip
+    names, options, outputs = ["q", "k", "v"], {}, ["y"]
+    if kind == "causal":
+        options["is_causal"] = 1
+    elif kind == "mask":
+        feeds["m"] = floats(2, 1, 20, 70, seed=3)
+        names.append("m")
+    elif kind == "bools":
+        feeds["m"] = floats(20, 70, seed=3) > 0
+        names.append("m")
+    else:
+        feeds |= {"pk": floats(2, 2, 9, 24, seed=4), "pv": floats(2, 2, 9, 24, seed=5)}
+        names += ["", "pk", "pv"]
+        outputs += ["nk", "nv"]
+        options["is_causal"] = 1
+    model = model_of([node("Attention", names, outputs, **options)], feeds)
+    session = on_gpu(model, precision="bf16")
+    found = [session.engine.program.kernels[s.kernel] for s in session.engine.program.steps]
+    assert "warp_attention" in [ref.function for ref in found]
+    expected = ReferenceEvaluator(model).run(None, feeds)
+    for got, wanted in zip(session.run(None, feeds), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=0.03)
+
+
+def test_lengths_of_attention_are_checked():
+    feeds = {"q": floats(2, 2, 20, 16), "k": floats(2, 2, 70, 16, seed=1),
+             "v": floats(2, 2, 70, 16, seed=2), "n": np.array([60, 33])}  # fmt: skip
+    one = node("Attention", ["q", "k", "v", "", "", "", "n"], ["y"], is_causal=1)
+    model = model_of([one], feeds)
+    model.opset_import[0].version = 24
+    session, cpu = on_gpu(model, precision="bf16"), sardonyx.Session(model.SerializeToString())
+    (got,), (wanted,) = (each.run(None, feeds) for each in (session, cpu))
+    np.testing.assert_allclose(got, wanted, atol=0.03)
+    with pytest.raises(sardonyx.KernelError, match="index 71 out of range in 'n'"):
+        session.run(None, {**feeds, "n": np.array([60, 71])})
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_tensor_maps_follow_sizes_and_addresses(monkeypatch, lowered_anew, batch):
+    """By wgmma, which a GPU has for large products only: both operands are read by their maps."""
+    tile = GroupTile("tf32", "f32", 64, 64, 64, 64, 2)
+    monkeypatch.setattr(tensor_product, "tile_for", lambda *_: tile)
+    nodes = [node("MatMul", ["x", "w"], ["t"]), node("Add", ["t", "b"], ["u"]),
+             node("Relu", ["u"], ["y"])]  # fmt: skip
+    weights = {"w": floats(*batch, 40, 68), "b": floats(68, seed=1)}
+    model = model_of(nodes, {"x": floats(*batch, 33, 40)}, weights, {"x": [*batch, "rows", 40]})
+    session = on_gpu(model, precision="fast")
+    assert families(session) == ["group_product"]
+    for rows in (33, 70, 33):
+        feeds = {"x": floats(*batch, rows, 40, seed=rows)}
+        (got,), (wanted,) = session.run(None, feeds), ReferenceEvaluator(model).run(None, feeds)
+        assert np.abs(got - wanted).max() < 2e-3 * np.abs(wanted).max()
 
 
 def test_a_fault_of_a_register_is_found(monkeypatch):

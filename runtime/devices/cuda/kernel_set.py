@@ -10,6 +10,7 @@ from ....kernels.ref import KernelRef
 from ...emission import Emission
 from ...graph import Node
 from ...ops.convolution import Convolution
+from ...ops.term_attention import Job
 from ..kernel_set import AnyKernel, KernelSet
 from .convolution import emit_convolution, lower_conv
 from .integers import (
@@ -21,6 +22,7 @@ from .integers import (
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 from .recurrent import lower_recurrent
+from .tensor_attention import emit_tensor_attention
 from .tensor_tiles import takes_epilogue
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
@@ -59,6 +61,10 @@ class CudaKernels(KernelSet):
     def convolve(self, emit: Emission, conv: Convolution) -> bool:
         """Emit a convolution of floats without an epilogue."""
         return emit_convolution(emit, conv)
+
+    def attend(self, emit: Emission, job: Job) -> bool:
+        """Emit attention by tensor cores where precision and sizes allow it."""
+        return emit_tensor_attention(emit, job)
 
 
 def _twin(kernel: AnyKernel) -> CudaKernel | None:
