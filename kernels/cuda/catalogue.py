@@ -17,6 +17,7 @@ from .tensor_cores import (
     float_convolution,
     float_product,
     matrices,
+    nibbles,
     product,
     windows,
 )
@@ -137,6 +138,13 @@ def _float_windows(tile: FloatTile, variant: str = "") -> Entry:
     return Entry(_name("convolution", tile, variant), make, words, tile, size, 2, targets)
 
 
+def _nibbles(tile: Tile | FloatTile, variant: str = "") -> Entry:
+    make = functools.partial(nibbles.nibble_product_function, tile, epilogue_of(tile, variant))
+    words = "i" * 13
+    name = _name("4-bit weights", tile, variant)
+    return Entry(name, make, words, tile, tile.shared_bytes, 1, _ALL)
+
+
 _RESULTS: tuple[tuple[Element, Result], ...] = (
     ("bf16", "bf16"),
     ("tf32", "f32"),
@@ -198,6 +206,7 @@ def entries() -> list[Entry]:
             _floats(FloatTile(m, n, b_order="kn"), "rows of B"),
             _float_windows(FloatTile(m, n)),
         ]
+    found += [_nibbles(nibbles.nibble_tile(kind, 64, 64, True)) for kind in ("f32", "tf32")]
     found += [_floats(FloatTile(b_order="kn"), variant) for variant in _OF_FLOATS]
     found += [
         _floats(FloatTile(64, 64, 4, order, False), f"unaligned {order}") for order in ("nk", "kn")

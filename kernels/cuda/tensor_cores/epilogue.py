@@ -177,25 +177,15 @@ def _pack(kind: str) -> Instruction:
 
 
 @functools.cache
-def store_tile(
-    rows: int,
-    columns: int,
-    threads: int,
-    pitch: int,
-    result: Result,
-    is_aligned: bool,
-    epilogue: Epilogue,
-    sum_kind: Kind = "f32",
+def store_four(
+    result: Result, is_aligned: bool, epilogue: Epilogue, sum_kind: Kind = "f32"
 ) -> DeviceFunction:
-    """Return the function by which a block stores a tile of sums.
+    """Return the function that stores four neighbouring sums of a row, as far as there are columns.
 
-    Its arguments are the thread, the tile's place in shared memory, the address of the result, the
-    tile's first row and column, rows and columns of the result, bytes from row to row of it, the
-    address of the bias, and what `operand_places` gives.
+    Its arguments are the sums, row and column, the number of columns, the address of the result and
+    the bytes from row to row of it, the address of the bias, and what `operand_places` gives.
     """
     size = RESULT_BYTES[result]
-    quads, total = columns // 4, rows * columns // 4
-    sums = load("shared", "i32" if sum_kind == "s32" else "f32", 4)
     load_bias, load_pair = load("global", "f32"), load("global", "f32", 2)
     is_scaled = epilogue.bias == "scaled"
     as_float = to_float if sum_kind == "s32" else _unchanged
@@ -240,6 +230,51 @@ def store_tile(
 
     @device
     def store_sums(
+        four: Any, row: Any, column: Any, n: Any, c: Any, c_pitch: Any, bias: Any, own: Any
+    ) -> None:
+        x = with_bias(four[0], row, column, bias, n)
+        y = with_bias(four[1], row, column + 1, bias, n)
+        z = with_bias(four[2], row, column + 2, bias, n)
+        w = with_bias(four[3], row, column + 3, bias, n)
+        x, y, z, w = applied((x, y, z, w), row, column, n, own)
+        address = c + row * c_pitch + column * size
+        if is_aligned and column + 4 <= n:
+            store_quad(address, x, y, z, w)
+        else:
+            put_one(address, x)
+            if column + 1 < n:
+                put_one(address + size, y)
+            if column + 2 < n:
+                put_one(address + 2 * size, z)
+            if column + 3 < n:
+                put_one(address + 3 * size, w)
+
+    return store_sums
+
+
+@functools.cache
+def store_tile(
+    rows: int,
+    columns: int,
+    threads: int,
+    pitch: int,
+    result: Result,
+    is_aligned: bool,
+    epilogue: Epilogue,
+    sum_kind: Kind = "f32",
+) -> DeviceFunction:
+    """Return the function by which a block stores a tile of sums.
+
+    Its arguments are the thread, the tile's place in shared memory, the address of the result, the
+    tile's first row and column, rows and columns of the result, bytes from row to row of it, the
+    address of the bias, and what `operand_places` gives.
+    """
+    quads, total = columns // 4, rows * columns // 4
+    sums = load("shared", "i32" if sum_kind == "s32" else "f32", 4)
+    put = store_four(result, is_aligned, epilogue, sum_kind)
+
+    @device
+    def store_sums(
         thread: Any,
         place: Any,
         c: Any,
@@ -256,21 +291,6 @@ def store_tile(
             column = column0 + 4 * (i % quads)
             if row < m and column < n:
                 four = sums(place + (i // quads) * pitch + 16 * (i % quads))
-                x = with_bias(four[0], row, column, bias, n)
-                y = with_bias(four[1], row, column + 1, bias, n)
-                z = with_bias(four[2], row, column + 2, bias, n)
-                w = with_bias(four[3], row, column + 3, bias, n)
-                x, y, z, w = applied((x, y, z, w), row, column, n, own)
-                address = c + row * c_pitch + column * size
-                if is_aligned and column + 4 <= n:
-                    store_quad(address, x, y, z, w)
-                else:
-                    put_one(address, x)
-                    if column + 1 < n:
-                        put_one(address + size, y)
-                    if column + 2 < n:
-                        put_one(address + 2 * size, z)
-                    if column + 3 < n:
-                        put_one(address + 3 * size, w)
+                put(four, row, column, n, c, c_pitch, bias, own)
 
     return store_sums
