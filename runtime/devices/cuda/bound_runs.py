@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ...program import Program
 from ..bound import Bound
+from .binding import CudaBinding
 from .kept_outputs import KeptOutputs
+from .repeated import Found
 
-if TYPE_CHECKING:
-    from .context import CudaContext
+
+class Runs(Protocol):
+    """What a context does with bound arrays."""
+
+    program: Program
+    binding: CudaBinding
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether runs leave out steps that follow from sizes alone."""
+
+    def run_quickly(self, bound: Bound, queue: Callable[[], None]) -> None:
+        """Run by a call that queues all steps."""
+
+    def run_slowly(self, bound: Bound) -> tuple[list[Any], Found | None]:
+        """Run; returns also the run that was found, if one was made before."""
 
 
 class _Fresh(NamedTuple):
@@ -51,7 +68,7 @@ class BoundRuns:
         self._kept = kept
         self._known = _Known(None, -1, False, (), (), {})
 
-    def run(self, context: CudaContext, bound: Bound) -> list[Any]:
+    def run(self, context: Runs, bound: Bound) -> list[Any]:
         """Run in the context; see ``Engine.run_bound``."""
         known = self._known
         if (
@@ -75,7 +92,7 @@ class BoundRuns:
             known.queues[tuple(outputs[each.number].address for each in known.fresh)] = found.queue
         return outputs
 
-    def _look_at(self, context: CudaContext, bound: Bound) -> _Known:
+    def _look_at(self, context: Runs, bound: Bound) -> _Known:
         fixed: list[Any] = [None] * len(context.program.outputs)
         fresh = []
         for index, _, shape, name in context.binding.outputs:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ....errors import KernelError
-from ....kernels.abi import BUFFER_KIND, OUTPUT, STATUS_ERROR, STATUS_STEP
+from ....kernels.abi import STATUS_ERROR, STATUS_STEP
 from ....kernels.record import address_of
 from ...binding import Output
 from ...executable import Executable
 from ...executor import Context
 from ...memory import allocated
-from ...program import Program, Reading
+from ...program import Reading
 from ..bound import Bound
 from ..copied import Copied
 from .arrays import Place
@@ -28,7 +28,7 @@ from .driver import Copy, Driver
 from .kept_outputs import KeptOutputs
 from .output_memory import OutputMemory
 from .ready import ReadyProgram
-from .repeated import Found, RepeatedRuns
+from .repeated import Found, RepeatedRuns, outputs_apart
 from .residency import AT_DEVICE, AT_HOST, NO_USES, Residency
 
 _MOST_RUNNING = 16
@@ -92,7 +92,7 @@ class CudaContext(Context):
         self._no_errors = bytes(self.binding.status_words.nbytes)
         self._found: Found | None = None
         self._repeated: RepeatedRuns | None = None
-        if executable.has_array_ports and all(ready.is_on_device) and _outputs_apart(self.program):
+        if executable.has_array_ports and all(ready.is_on_device) and outputs_apart(self.program):
             self._repeated = RepeatedRuns(self.program, self.binding)
 
     def _new_binding(self, executable: Executable, threads: int) -> CudaBinding:
@@ -396,10 +396,3 @@ class CudaContext(Context):
                 self._kept.copy(index, results[index])
             results[index] = left[index]
         return results
-
-
-def _outputs_apart(program: Program) -> bool:
-    """Tell whether each output has memory of its own."""
-    buffers = [program.tensors[port.tensor].buffer for port in program.outputs]
-    kinds = program.buffers[buffers, BUFFER_KIND] if buffers else np.empty(0)
-    return len(set(buffers)) == len(buffers) and bool((kinds == OUTPUT).all())

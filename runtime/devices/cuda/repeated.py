@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....kernels.abi import BUFFER_KIND, OUTPUT
 from ....kernels.record import address_of
 from ...program import Program
 from .arrays import Place
@@ -137,3 +138,10 @@ class RepeatedRuns:
                 after.append(Copy(place.address, own, size))
         queue = self._runs.get((*addresses, bool(left_out)))
         return None if queue is None else Found(queue, to_device, before, after, sources)
+
+
+def outputs_apart(program: Program) -> bool:
+    """Tell whether each output has memory of its own."""
+    buffers = [program.tensors[port.tensor].buffer for port in program.outputs]
+    kinds = program.buffers[buffers, BUFFER_KIND] if buffers else np.empty(0)
+    return len(set(buffers)) == len(buffers) and bool((kinds == OUTPUT).all())
