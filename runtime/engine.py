@@ -22,6 +22,7 @@ from .program import Program
 
 if TYPE_CHECKING:
     from .cancellation import Cancellation
+    from .devices.bound import Bound
     from .devices.device import Device
     from .profile import RunProfile
 
@@ -44,6 +45,8 @@ class Engine:
     threads : int
     signature : Signature
         The inputs.
+    device : Device
+        What the program runs on.
     idle : list of Context
         Contexts that no run uses. Lists change in one go under the GIL, so nothing is locked.
 
@@ -58,9 +61,9 @@ class Engine:
         self.threads = threads
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
-        self._device = _device_of(program)
-        self._device.load(program)
-        self._executable = Executable(program, self._device)
+        self.device = _device_of(program)
+        self.device.load(program)
+        self._executable = Executable(program, self.device)
         teams.enroll(self, threads)
         self._prefault()
 
@@ -112,7 +115,7 @@ class Engine:
     @contextmanager
     def _given(self, feeds: Mapping[str, Any]) -> Iterator[tuple[Context, list[Any]]]:
         """Lend a context that is bound to the shapes of feeds, with their arrays in order."""
-        feeds, places = self._device.inputs(feeds)
+        feeds, places = self.device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         context = self._borrow(shapes)
         try:
@@ -127,6 +130,21 @@ class Engine:
 
         with self._given(feeds) as (context, arrays):
             return run_timed(context, arrays)
+
+    def run_bound(self, bound: Bound) -> tuple[list[Any], Context]:
+        """Run with arrays that are checked, and outputs that stay on the device.
+
+        Returns
+        -------
+        outputs : list
+        context : Context
+            Whose `finish` waits.
+        """
+        context = self._borrow(bound.shapes)
+        try:
+            return self.device.run(context, bound), context
+        finally:
+            self.idle.append(context)
 
     def profile(self, feeds: Mapping[str, Any], runs: int, warmup: int) -> RunProfile:
         """Time every step over several runs."""
@@ -152,7 +170,7 @@ class Engine:
 
     def own_context(self) -> Context:
         """Return a context that is the caller's, who binds it."""
-        context: Context = self._device.context(self._executable, self.threads)
+        context: Context = self.device.context(self._executable, self.threads)
         return context
 
     @contextmanager
@@ -163,6 +181,20 @@ class Engine:
             yield context
         finally:
             self.idle.append(context)
+
+    def _to_be_bound(self, context: Context) -> Context:
+        """Return a context to be bound anew instead of one that was used last.
+
+        Where bindings are dear, the last few stay as they are: then a new one, or the one that was
+        not used for longest.
+        """
+        kept = self.device.kept_bindings
+        if kept > 1:
+            self.idle.append(context)
+            if len(self.idle) < kept:
+                return self.own_context()
+            context = self.idle.pop(0)
+        return context
 
     def _borrow(self, shapes: Shapes) -> Context:
         """Take a context bound to the shapes, preferably one that is bound to them already.
@@ -179,6 +211,8 @@ class Engine:
                         idle.append(context)
                         context = other  # which another thread may have bound anew since
                         break
+            if context.binding.shapes not in (shapes, None):
+                context = self._to_be_bound(context)
         except IndexError:
             context = self.own_context()
         except ValueError:
@@ -188,11 +222,21 @@ class Engine:
             return context
         try:
             self.signature.check_shapes(shapes)
-            context.binding.bind(shapes)
+            self._bind(context, shapes)
         except BaseException:
             idle.append(context)
             raise
         return context
+
+    def _bind(self, context: Context, shapes: Shapes) -> None:
+        """Bind a context; where there is no memory for it, others give theirs back."""
+        try:
+            context.binding.bind(shapes)
+        except KernelError:
+            if self.device.kept_bindings == 1 or not self.idle:
+                raise
+            self.idle.clear()
+            context.binding.bind(shapes)
 
 
 def _device_of(program: Program) -> Device:

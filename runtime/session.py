@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..custom_operators import find
-from ..errors import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument
 from ..given_numbers import whole
 from . import background, endings, stateful
 from .choices import Suggestions
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .cancellation import Cancellation
+    from .io_binding import IOBinding
     from .profile import RunProfile
     from .tuning import Tuning
     from .variant_inputs import VariantInputs
@@ -242,6 +243,21 @@ class Session:
             return results
         return [results[self._output_index(name)] for name in output_names]
 
+    def io_binding(self) -> IOBinding:
+        """Return what binds arrays to inputs and outputs, which may stay on the device.
+
+        It has onnxruntime's interface, with arrays where that has addresses.
+        """
+        from .io_binding import IOBinding  # which few sessions need
+
+        return IOBinding(self.engine)
+
+    def run_with_iobinding(
+        self, iobinding: IOBinding, wait: bool = True, stream: int | None = None
+    ) -> None:
+        """Run with bound arrays; see `IOBinding.run`."""
+        iobinding.run(wait, stream)
+
     def run_async(
         self,
         output_names: Sequence[str] | None,
@@ -296,8 +312,6 @@ class Session:
         InvalidArgument
             An input or an output is unknown or used twice, or no states are found.
         """
-        if self.device != "cpu":
-            raise UnsupportedModel(f"states are kept on the CPU only, not on {self.device!r}")
         inputs = self.engine.signature.names
         if states is None:
             states = stateful.matched_states(inputs, self._output_names)
@@ -318,7 +332,8 @@ class Session:
             more = {"assumed": assumed} if assumed else {}
             return Engine(open_program(self._source, {**options, **more}), self.threads)
 
-        return stateful.Stateful(self.engine.program, open_engine, states, capacity)
+        own = self.engine.device.states()
+        return stateful.Stateful(self.engine.program, open_engine, states, capacity, own)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run with inputs in order or by name; one output comes alone, several as a tuple."""

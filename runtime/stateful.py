@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import InvalidArgument, UnsupportedModel
 from .arguments import Shapes
+from .devices.bound import Bound
 from .engine import Engine
 from .memory import allocated
 from .program import Cache, Port, Program
@@ -73,6 +74,8 @@ class Stateful:
         Input of each state by the output that is its next value.
     capacity : int
         Length that caches have room for at first.
+    own : optional
+        What keeps states on another device than the processor.
 
     Attributes
     ----------
@@ -86,6 +89,7 @@ class Stateful:
         open_engine: Callable[[VariantInputs], Engine],
         states: Mapping[str, str],
         capacity: int,
+        own: Any = None,
     ) -> None:
         self._open, self._states = open_engine, dict(states)
         self._ports = {port.name: port for port in program.inputs}
@@ -95,6 +99,7 @@ class Stateful:
         self._variants: dict[Numbers, _Variant] = {}
         self._deciding = _inputs_of_variants(program)
         self._axes: dict[str, int] = {}
+        self._own = own
         ports = [self._ports[name] for name in self._deciding]
         flags = all(port.dtype == "bool" and _count(port) == 1 for port in ports)
         for numbers in itertools.product([(0,), (1,)], repeat=len(self._deciding)) if flags else ():
@@ -154,14 +159,35 @@ class Stateful:
             raise InvalidArgument(f"no output {unknown[0]!r}; the outputs are {self.output_names}")
         given = self._take_states(variant, feeds)
         signature = variant.engine.signature
-        arrays, shapes = signature.arrays({**given, **self._arrays})
+        others, places = variant.engine.device.inputs(given)
+        arrays, shapes = signature.arrays({**others, **self._arrays})
         shapes = self._logical(shapes)
         signature.check_shapes(shapes)
         arrays = self._bound(variant, arrays, shapes)
-        results = dict(zip(variant.outputs, variant.context.run(arrays), strict=True))
+        results = self._results(variant, arrays, shapes, places)
         self._lengths |= variant.lengths()
-        self._arrays |= {name: results[output] for output, name in variant.kept.items()}
+        for output, name in variant.kept.items():
+            value = results[output]
+            self._arrays[name] = value if self._own is None else self._own.keep(name, value)
         return [results[name] for name in wanted]
+
+    def _results(
+        self,
+        variant: _Variant,
+        arrays: list[Any],
+        shapes: Shapes,
+        places: Mapping[int, Any],
+    ) -> dict[str, Any]:
+        """Run; returns the outputs by name, of which states stay on the device."""
+        if self._own is None:
+            return dict(zip(variant.outputs, variant.context.run(arrays), strict=True))
+        pairs = zip(self._ports, arrays, strict=True)
+        states = {name: array for name, array in pairs if name in self._inputs}
+        self._arrays |= states
+        targets = {i: None for i, name in enumerate(variant.outputs) if name in variant.kept}
+        bound = Bound(arrays, shapes, {**places, **self._own.places(states)}, targets, ())
+        results = variant.engine.device.run(variant.context, bound)
+        return dict(zip(variant.outputs, results, strict=True))
 
     def state(self, name: str) -> np.ndarray:
         """Return a copy of a state, by the name of its input.
@@ -259,6 +285,8 @@ class Stateful:
     def _held(self, name: str) -> np.ndarray:
         """View of what a state holds."""
         array = self._arrays[name]
+        if self._own is not None:
+            self._own.fetch(name, array)
         if name not in self._lengths:
             return array
         return array[(*[slice(None)] * self._axes[name], slice(self._lengths[name]))]

@@ -112,6 +112,8 @@ class Profile:
         Bytes of the arena, the weights and the outputs.
     integers : list of IntegerRow
         What nodes on quantized tensors compute with.
+    device : str
+        What steps ran on, but those that the CPU ran between.
     """
 
     model: str
@@ -127,6 +129,7 @@ class Profile:
     reference_layout_ns: float | None = None
     notes: list[str] = field(default_factory=list)
     integers: list[IntegerRow] = field(default_factory=list)
+    device: str = "cpu"
 
     def by_operator(self) -> list[GroupRow]:
         """Group the steps by operator, the most expensive first."""
@@ -207,6 +210,7 @@ def profile(
         outside_ns=float(np.median(measured.total_ns - spent)),
         memory=dict(measured.memory),
         roofline=roof,
+        device=measured.device,
     )
     if source is not None:
         result.integers = integer_rows(source, session.optimized_model(), path)

@@ -83,9 +83,10 @@ def _steps_table(profile: Profile, steps: list[StepRow], console: Console) -> Ta
 
 def _steps_columns(profile: Profile, steps: list[StepRow], most: int) -> Table:
     columns = [column for column in _COLUMNS if column[1] <= most]
+    where = "" if profile.device == "cpu" else f", on {profile.device}"
     table = text.table(
         f"{profile.model}: {len(profile.steps)} steps, {profile.threads} thread(s), "
-        f"{profile.runs} runs",
+        f"{profile.runs} runs{where}",
         *(name for name, _, _ in columns),
     )
     for column in table.columns:
@@ -154,7 +155,8 @@ def _totals(profile: Profile) -> Iterator[tuple[str, str]]:
     flops = sum(step.flops for step in profile.steps)
     yield "operations", text.number(flops, "FLOP")
     rate, peak = flops / profile.total_ns, profile.roofline.gflops
-    yield "rate", f"{rate:.1f} GFLOP/s ({text.percent(rate / peak)} of {peak:.0f})"
+    of_peak = f" ({text.percent(rate / peak)} of {peak:.0f})" if profile.device == "cpu" else ""
+    yield "rate", f"{rate:.1f} GFLOP/s{of_peak}"
     for key, count in profile.memory.items():
         yield _MEMORY.get(key, key.removesuffix("_bytes")), text.size(count)
 

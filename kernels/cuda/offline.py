@@ -89,7 +89,7 @@ def compile_kernel(
     kernel : function
         Its names may stand for instructions and functions of ours (`ptx`).
     parameters : str
-        A letter for each parameter: ``i`` for int64, ``f`` for float32.
+        A letter for each parameter: ``i`` for int64, ``f`` for float32, ``d`` for float64.
     target : str
         Of `TARGETS`.
     threads, blocks : int
@@ -116,7 +116,7 @@ def _text(
     from numba import cuda
     from numba.cuda import types
 
-    words = {"i": types.int64, "f": types.float32}
+    words = {"i": types.int64, "f": types.float32, "d": types.float64}
     signature = types.void(*(words[letter] for letter in parameters))
     ptx, _ = cuda.compile_ptx(bound(kernel), signature, cc=capability, launch_bounds=bounds)
     return str(ptx)

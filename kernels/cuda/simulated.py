@@ -8,28 +8,63 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-_starts: list[int] = []
-_ends: list[int] = []
+
+class _Bounds(NamedTuple):
+    """Begins and ends of what kernels may access, in order."""
+
+    starts: list[int]
+    ends: list[int]
+
+
+class _Memory:
+    """What kernels may access now.
+
+    It is replaced as a whole: a collection may give memory back while kernels run in other threads.
+    """
+
+    bounds = _Bounds([], [])
+    lock = threading.RLock()
 
 
 def allow(address: int, size: int) -> None:
     """Let kernels access so many bytes from an address on."""
-    at = bisect.bisect(_starts, address)
-    _starts.insert(at, address)
-    _ends.insert(at, address + size)
+    with _Memory.lock:
+        starts, ends = map(list, _Memory.bounds)
+        at = bisect.bisect(starts, address)
+        starts.insert(at, address)
+        ends.insert(at, address + size)
+        _Memory.bounds = _Bounds(starts, ends)
 
 
 def forbid(address: int) -> None:
     """Let kernels access what begins at an address no more."""
-    at = bisect.bisect_left(_starts, address)
-    if at < len(_starts) and _starts[at] == address:
-        del _starts[at], _ends[at]
+    with _Memory.lock:
+        starts, ends = map(list, _Memory.bounds)
+        at = bisect.bisect_left(starts, address)
+        if at < len(starts) and starts[at] == address:
+            del starts[at], ends[at]
+            _Memory.bounds = _Bounds(starts, ends)
+
+
+def check_bounds(address: int, size: int) -> None:
+    """Refuse an access outside of what is allowed.
+
+    Raises
+    ------
+    IndexError
+        The kernel is wrong, or what it was told of its operands.
+    """
+    starts, ends = _Memory.bounds
+    at = bisect.bisect(starts, address) - 1
+    if at < 0 or address + size > ends[at]:
+        raise IndexError(f"access of {size} bytes at {address:#x}, outside of all buffers")
 
 
 def check(address: int, size: int) -> None:
@@ -40,9 +75,7 @@ def check(address: int, size: int) -> None:
     IndexError
         The kernel is wrong, or what it was told of its operands.
     """
-    at = bisect.bisect(_starts, address) - 1
-    if at < 0 or address + size > _ends[at]:
-        raise IndexError(f"access of {size} bytes at {address:#x}, outside of all buffers")
+    check_bounds(address, size)
     if address % size:
         raise IndexError(f"access of {size} bytes at {address:#x}, which is not aligned")
 

@@ -48,8 +48,19 @@ class KernelSet:
         """Return what emits the steps of an operator's node, where the operator's own does not."""
         return None
 
+    def leads(self, emit: Any, node: Any) -> bool:
+        """Tell whether a convolution or product takes elementwise nodes into its step.
+
+        Those of the CPU do (``has_forms``), but for weights that stay whole numbers.
+        """
+        return False
+
     def convolve(self, emit: Any, conv: Any) -> bool:
         """Emit a convolution, which a product is, too (`ops.convolution`), if there is a kernel."""
+        return False
+
+    def attend(self, emit: Any, job: Any) -> bool:
+        """Emit attention (`ops.term_attention.Job`), if there is a kernel besides the usual one."""
         return False
 
 

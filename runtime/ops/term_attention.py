@@ -57,6 +57,8 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
 
     Where sizes are known only when the model runs both are steps, and a run has one of them.
     """
+    if emit.kernels.attend(emit, job):
+        return
     precision = emit.options.get("precision")
     if job.has_halves:
         _emit_halves(emit, job)

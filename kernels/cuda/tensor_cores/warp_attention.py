@@ -38,8 +38,8 @@ class AttentionTile:
         Queries of a block, 16 for each warp.
     keys : int
         Keys of a stage.
-    is_causal : bool
-        Whether a query sees keys up to its own place only.
+    is_masked : bool
+        Whether a mask is added to the scores.
     """
 
     element: Literal["bf16", "f16"]
@@ -47,7 +47,7 @@ class AttentionTile:
     head: int
     rows: int = 128
     keys: int = 64
-    is_causal: bool = False
+    is_masked: bool = False
 
     @property
     def threads(self) -> int:
@@ -142,6 +142,17 @@ def _hide(tile: AttentionTile) -> list[str]:
     return lines
 
 
+def _add_mask(tile: AttentionTile) -> list[str]:
+    """Add the mask's elements of keys that a row sees, in the unit of scores before their scale."""
+    lines = []
+    for i in range(tile.keys // 2):
+        column, row = 8 * (i // 4) + i % 2, i % 4 // 2
+        lines.append(f"setp.gt.s32 %seen, %limit{row}, {column};")
+        lines.append(f"@%seen ld.global.b32 %other, [%mask{row} + {4 * column}];")
+        lines.append(f"@%seen fma.rn.f32 %s{i}, %other, %inverse, %s{i};")
+    return lines
+
+
 def _softmax(tile: AttentionTile, row: int) -> list[str]:
     """Turn scores of a row into exponentials, and scale what the state has by its new maximum."""
     maximum, total = (f"%state_{tile.head // 2 + 2 * i + row}" for i in range(2))
@@ -198,7 +209,8 @@ def attend(tile: AttentionTile, hides: bool) -> Instruction:
 
     Its arguments are the state, the queries, a lane's places in keys and values, the scale of
     scores (times log2 e), and the keys that its two rows see, counted from the lane's first column
-    (without ``hides`` they do not count).
+    (without ``hides`` they do not count). Where there is a mask, the inverse of the scale (without
+    log2 e) follows, and the addresses of its elements of the two rows, at the lane's first column.
     """
     declared = (
         f".reg .f32 %s<{tile.keys // 2}>;",
@@ -206,17 +218,18 @@ def attend(tile: AttentionTile, hides: bool) -> Instruction:
         ".reg .b32 %place;",
         ".reg .b32 %f<4>;",
         ".reg .b32 %p<4>;",
-        ".reg .pred %hidden;",
+        ".reg .pred %hidden, %seen;",
     )
     lines = (
         *declared,
         *_scores(tile),
+        *(_add_mask(tile) if tile.is_masked else ()),
         *(_hide(tile) if hides else ()),
         *_softmax(tile, 0),
         *_softmax(tile, 1),
         *_values(tile),
     )
-    inputs = (
+    inputs: tuple[Operand, ...] = (
         tile.state,
         tile.queries,
         Operand("at_keys", "b32"),
@@ -225,6 +238,8 @@ def attend(tile: AttentionTile, hides: bool) -> Instruction:
         Operand("limit0", "s32"),
         Operand("limit1", "s32"),
     )
+    if tile.is_masked:
+        inputs += Operand("inverse", "f32"), Operand("mask0", "b64"), Operand("mask1", "b64")
     name = "attend_and_hide" if hides else "attend"
     return Instruction(name, lines, inputs, tile.state, threads=32, section="9.7.14.5")
 

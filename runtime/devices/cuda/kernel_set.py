@@ -8,7 +8,9 @@ from collections.abc import Callable
 from ....kernels.cuda.kernel import CudaKernel, find
 from ....kernels.ref import KernelRef
 from ...emission import Emission
+from ...graph import Node
 from ...ops.convolution import Convolution
+from ...ops.term_attention import Job
 from ..kernel_set import AnyKernel, KernelSet
 from .convolution import emit_convolution, lower_conv
 from .integers import (
@@ -20,6 +22,8 @@ from .integers import (
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 from .recurrent import lower_recurrent
+from .tensor_attention import emit_tensor_attention
+from .tensor_tiles import takes_epilogue
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
@@ -50,9 +54,17 @@ class CudaKernels(KernelSet):
         """Return what emits products, convolutions and poolings."""
         return _LOWERINGS.get(key)
 
+    def leads(self, emit: Emission, node: Node) -> bool:
+        """Tell whether a node is a product or convolution whose kernel has an epilogue."""
+        return takes_epilogue(emit, node)
+
     def convolve(self, emit: Emission, conv: Convolution) -> bool:
         """Emit a convolution of floats without an epilogue."""
         return emit_convolution(emit, conv)
+
+    def attend(self, emit: Emission, job: Job) -> bool:
+        """Emit attention by tensor cores where precision and sizes allow it."""
+        return emit_tensor_attention(emit, job)
 
 
 def _twin(kernel: AnyKernel) -> CudaKernel | None:

@@ -1,0 +1,41 @@
+"""The command line with ``--device cuda``, on the simulated GPU."""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import helper
+from sardonyx.tools.cli import app
+from typer.testing import CliRunner
+
+from .runs import floats, model_of
+
+node = helper.make_node
+
+
+def written(folder: Path) -> Path:
+    nodes = [node("Mul", ["x", "x"], ["a"]), node("Det", ["a"], ["v"]), node("Exp", ["v"], ["y"])]
+    path = folder / "model.onnx"
+    path.write_bytes(model_of(nodes, {"x": floats(2, 3, 3)}).SerializeToString())
+    return path
+
+
+def called(*arguments):
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_run(tmp_path):
+    path, outputs = written(tmp_path), tmp_path / "outputs.npz"
+    np.save(tmp_path / "x.npy", floats(2, 3, 3))
+    called("run", path, "--device", "cuda", "--input", f"x={tmp_path / 'x.npy'}", "-o", outputs)
+    wanted = np.exp(np.linalg.det(floats(2, 3, 3) ** 2))
+    np.testing.assert_allclose(np.load(outputs)["y"], wanted, rtol=1e-3)
+
+
+def test_profile_shows_the_copies(tmp_path):
+    path, table = written(tmp_path), tmp_path / "table.csv"
+    text = called("profile", path, "--device", "cuda", "--runs", "2", "--export", table)
+    assert text.count("ToDevice") == text.count("ToHost") == 3  # two copies and their sum
+    assert "cuda:simulated" in text
+    assert len(table.read_text().splitlines()) == 8  # three steps, four copies
