@@ -39,9 +39,9 @@ class Emission(Steps):
     ----------
     graph : Graph
     options : dict
-        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16x3"``, ``"bf16"``, ``"bf16_weights"`` or
-        ``"int8_activations"``; ``choices``: forms of steps by the names of nodes (``choices``);
-        ``suggested``: these may be of another processor.
+        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16x3"``, ``"fast"``, ``"bf16"``,
+        ``"bf16_weights"`` or ``"int8_activations"``; ``choices``: forms of steps by the names of
+        nodes (``choices``); ``suggested``: these may be of another processor.
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.
     kernels : KernelSet

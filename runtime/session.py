@@ -73,7 +73,7 @@ class Session:
         one for each core that this process may use: those of its affinity mask, hyper-threads of
         one core counted once, and no more than the CPU quota of its cgroup pays for. More threads
         than that work, and give the same results; at most 240, the parts of a step.
-    precision : {"fp32", "strict", "bf16x3", "bf16", "bf16_weights", "int8_activations"}
+    precision : {"fp32", "strict", "bf16x3", "fast", "bf16", "bf16_weights", "int8_activations"}
         ``"strict"`` keeps to algorithms that only reassociate sums, and rounds float16 and bfloat16
         after each operator; otherwise they are computed as float32. ``"bf16"`` rounds
         operands of Conv, MatMul and Gemm with constant weights to bfloat16 (a relative error of at
@@ -84,6 +84,8 @@ class Session:
         with an error of 5e-6 of the largest result, or by six, as exact as float32, in
         convolutions that have no Winograd form, products that no other comes before, and of two
         computed operands; ``"bf16x3"`` takes three there, too.
+        ``"fast"`` is ``"bf16x3"``; on a GPU, as ``"bf16"`` there, products and convolutions read 11
+        bits of float32 (TF32), and with ``"bf16"`` attention 8.
         ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16 where at most
         eight rows meet them: half the memory, up to twice the speed of fully connected layers at
         batch 1. Weights are rounded to 8 bits (a relative error of at most 2 ** -8 each); sums are

@@ -42,7 +42,7 @@ Threads = Annotated[
     ),
 ]
 Precision = Annotated[
-    str, typer.Option(help="fp32, strict, bf16x3, bf16, bf16_weights or int8_activations.")
+    str, typer.Option(help="fp32, strict, bf16x3, fast, bf16, bf16_weights or int8_activations.")
 ]
 Device = Annotated[str, typer.Option(help="What the model runs on: cpu or cuda.")]
 Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]

@@ -188,6 +188,8 @@ def entries() -> list[Entry]:
         _by_warps(Tile("u8", "i32", 128, 256, 64, 64, 3), _LARGE, "point"),
         _windows(Tile("u8", "i32", 128, 256, 64, 64, 3), _LARGE, "point"),
         _windows(Tile("s8", "i32", 128, 64, 32, 32, 3), _ALL, "point"),
+        _windows(Tile("u8", "i32", 128, 64, 32, 32, 3), _ALL, "point"),
+        _windows(Tile("s8", "i32", 128, 256, 64, 64, 3), _LARGE, "point"),
         _by_groups(GroupTile("u8", "i32", 128, 256, 64, 256, 4), "point"),
         _windows(tf32, _ALL, "residual"),
         _windows(Tile("tf32", "f32", 128, 256, 64, 64, 3), _LARGE),

@@ -233,6 +233,25 @@ def _is_large_matrix(emit: Emission, node: Node) -> bool:
     return isinstance(size, int) and size >= _LEAST_WEIGHTS
 
 
+def has_nibbles(emit: Emission, node: Node) -> bool:
+    """Tell whether a MatMul's weights are constants of 4 bits, with scales that kernels take."""
+    maker = _maker(emit, node) if node.op_type == "MatMul" and not node.ir.domain else None
+    if maker is None or constant_matrix(node) is None:
+        return False
+    numbers = maker.inputs[0]
+    return (
+        numbers is not None
+        and emit.infos[numbers].dtype in ("int4", "uint4")
+        and (_grids(emit, maker, False) is not None)
+    )
+
+
+def nibbles_of(emit: Emission, node: Node) -> PackedWeights | None:
+    """Return the weights of a MatMul that are constants of 4 bits, for any rows."""
+    maker = _maker(emit, node)
+    return _whole(emit, node, maker, False) if maker and has_nibbles(emit, node) else None
+
+
 def bytes_block(emit: Emission, node: Node) -> int:
     """Return the block of a MatMul's weights that surely meet bytes (`packed_weights`), else 0."""
     maker = _maker(emit, node)

@@ -1,13 +1,15 @@
 """Networks whose products and convolutions run by large tiles, against onnx.reference."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import sardonyx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from sardonyx.kernels.cuda.simulator import matrices
-from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile
-from sardonyx.runtime.devices.cuda import tensor_product
+from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile, Tile
+from sardonyx.runtime.devices.cuda import tensor_product, tensor_tiles
 
 from .both import same_as_cpu
 from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
@@ -222,6 +224,55 @@ def test_tensor_maps_follow_sizes_and_addresses(monkeypatch, lowered_anew, batch
         feeds = {"x": floats(*batch, rows, 40, seed=rows)}
         (got,), (wanted,) = session.run(None, feeds), ReferenceEvaluator(model).run(None, feeds)
         assert np.abs(got - wanted).max() < 2e-3 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("rows", [1, 40])
+def test_weights_of_four_bits(precision, rows):
+    """As other runtimes store them, with zero points; what follows is one step with the product."""
+    columns, depth, block = 132, 128, 32
+    blocks = depth // block
+    weights = {
+        "b": drawn("uint8", columns, blocks, block // 2),
+        "z": drawn("uint8", columns * blocks // 2),
+        "s": np.abs(floats(columns * blocks)) / 16, "c": floats(columns, seed=3),
+    }  # fmt: skip
+    nodes = [
+        node("MatMulNBits", ["x", "b", "s", "z"], ["t"], domain="com.microsoft", K=depth,
+             N=columns, bits=4, block_size=block),
+        node("Add", ["t", "c"], ["u"]), node("Relu", ["u"], ["y"]),
+    ]  # fmt: skip
+    feeds = {"x": floats(rows, depth)}
+    model = model_of(nodes, feeds, weights)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    session = on_gpu(model, precision=precision)
+    found = [session.engine.program.kernels[s.kernel] for s in session.engine.program.steps]
+    assert [ref.function for ref in found] == ["nibble_product"]
+    numbers = np.stack([weights["b"] & 15, weights["b"] >> 4], -1).reshape(columns, blocks, block)
+    zeros = np.stack([weights["z"] & 15, weights["z"] >> 4], -1).reshape(columns, blocks, 1)
+    whole = (numbers - zeros.astype(np.float64)) * weights["s"].reshape(columns, blocks, 1)
+    wanted = np.maximum(feeds["x"] @ whole.reshape(columns, depth).T + weights["c"], 0)
+    (got,) = session.run(None, feeds)
+    assert np.abs(got - wanted).max() < PRECISIONS[precision] * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_parts_of_a_long_depth(monkeypatch, lowered_anew, precision):
+    """Where few tiles would leave processors idle: cut, and added up with what follows."""
+    monkeypatch.setattr(tensor_product, "parts_for", lambda *_: 4)
+    nodes = [node("Gemm", ["x", "w", "b"], ["t"]), node("Relu", ["t"], ["u"]),
+             node("Add", ["u", "r"], ["v"]), node("Mul", ["v", "v"], ["y"])]  # fmt: skip
+    weights = {"w": floats(256, 36), "b": floats(36, seed=1)}
+    feeds = {"x": floats(20, 256), "r": floats(20, 36, seed=2)}
+    assert len(compare(nodes, feeds, weights, precision)) == 1
+
+
+def test_parts_are_chosen_where_tiles_are_few():
+    emits = SimpleNamespace(options={"device": "cuda:90", "precision": "fast"})
+    tile = Tile("tf32", "f32", 64, 64, 32, 32, 3)
+    assert tensor_tiles.parts_for(emits, tile, (64, 256, 8192)) > 1
+    assert tensor_tiles.parts_for(emits, tile, (4096, 4096, 4096)) == 1
+    assert tensor_tiles.parts_for(emits, tile, (64, 256, 256)) == 1
 
 
 def test_a_fault_of_a_register_is_found(monkeypatch):

@@ -11,12 +11,14 @@ from ...emission import Emission
 from ...graph import Node
 from ...groups import Group
 from ...ops.matmul import as_matrices
+from ...ops.packed_weights import has_nibbles
 from ...ops.pointwise import broadcast_strides, emit_expression
 from ...ops.registry import OPERATORS
 from ...strides import collapse
 from ...symbolic import Dim, product
 from ...tensors import Tensor, short_name
 from .behind import Behind, emit_body
+from .nibble_product import emit_nibble_product
 from .tensor_product import emit_tensor_product
 from .tensor_tiles import as_multiplied, element_of
 from .tiles import Tiles
@@ -29,9 +31,14 @@ def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     if node.infos[0].dtype not in _KINDS:
         _by_the_cpu(emit, node, group)
         return
+    y = None
+    if has_nibbles(emit, node):
+        y = emit.output(group.last)
+        if emit_nibble_product(emit, node, y, Behind.of(emit, group)):
+            return
     a, b = emit.tensor(node.values[0]), _right(emit, node)
     if min(len(a.shape), len(b.shape)) > 1:
-        _emit_group(emit, group, a, b)
+        _emit_group(emit, group, a, b, y=y)
         return
     emit_product(emit, *as_matrices(a, b, emit.output(node)))  # type: ignore[arg-type]
 
@@ -63,11 +70,12 @@ def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
 
 
 def _emit_group(
-    emit: Emission, group: Group, a: Tensor, b: Tensor, bias: Tensor | None = None
-) -> None:
+    emit: Emission, group: Group, a: Tensor, b: Tensor, bias: Tensor | None = None,
+    y: Tensor | None = None,
+) -> None:  # fmt: skip
     """Emit a product and what follows it, in one step where a kernel takes both."""
     assert group.head is not None
-    y = emit.output(group.last)
+    y = emit.output(group.last) if y is None else y
     emit.check(a.shape[-1], b.shape[-2], f"columns of {a.name!r} and rows of {b.name!r}")
     if emit_tensor_product(emit, a, b, y, bias, Behind.of(emit, group)):
         return

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....kernels.cuda.tensor_cores.choice import Order
+from ....kernels.cuda.tensor_cores.epilogue import Epilogue
 from ....kernels.cuda.tensor_cores.steps import product_step
-from ....kernels.cuda.tensor_cores.tiles import Result
+from ....kernels.cuda.tensor_cores.tiles import FloatTile, GroupTile, Result, Tile
 from ...emission import Emission
 from ...graph import OnHost
-from ...ops.pointwise import broadcast_strides
-from ...strides import collapse
-from ...symbolic import Dim, product
+from ...ops.pointwise import broadcast_strides, emit_expression
+from ...strides import collapse, contiguous_strides
+from ...symbolic import Dim, floor_divide, product
 from ...tensors import Tensor
 from .behind import VECTOR_BYTES, Behind, is_multiple
-from .tensor_tiles import element_for, is_worth, tile_for
+from .tensor_tiles import element_for, is_worth, parts_for, tile_for
 
 _RESULTS: dict[str, Result] = {"float32": "f32", "int32": "i32"}
 
@@ -83,10 +85,19 @@ def emit_tensor_product(
     # Multiply-adds take elements of operands one by one, but for rows of B.
     vectors = [0, *([1] if element is not None else []), *([2] if element or order == "kn" else [])]
     is_aligned = all(map(own.is_aligned, vectors))
-    has_groups = outer == 1 and (inner == 1 or own.batches[2][1] != 0)
+    # Matrices of a tensor map lie one behind the other.
+    is_dense = own.batches[1][1] == m * rows[1] and own.batches[2][1] == columns * rows[2]
+    has_groups = order == "nk" and outer == 1 and (inner == 1 or is_dense)
     tile = tile_for(
         emit, element, (m, columns, depth), order, is_aligned, _RESULTS[y.dtype], has_groups
     )  # fmt: skip
+    sizes = m, columns, depth
+    parts = parts_for(emit, tile, sizes) if own.sizes == (1, 1) and y.dtype == "float32" else 1
+    if parts > 1:
+        if isinstance(tile, GroupTile):  # parts lie side by side
+            tile = tile_for(emit, element, sizes, order, is_aligned, "f32", has_groups=False)
+        _emit_parts(emit, tile, own, sizes, parts, bias, behind)
+        return True
     kernel = product_step(tile, epilogue)
     if kernel is None:
         return False
@@ -103,6 +114,41 @@ def emit_tensor_product(
         inner=inner, **words,
     )  # fmt: skip
     return True
+
+
+def _emit_parts(
+    emit: Emission, tile: Tile | FloatTile, own: _Matrices, sizes: Sequence[Dim], parts: int,
+    bias: Tensor | None, behind: Behind,
+) -> None:  # fmt: skip
+    """Emit products of parts of the depth as matrices, and the step that adds them up."""
+    (y, a, b), (m, n, depth) = own.tensors[:3], sizes
+    k = floor_divide(depth, parts)
+    work = emit.new((parts, m, n), "float32", name=y.name)
+    b_step = k if tile.b_order == "nk" else k * own.rows[2]
+    emit.step(
+        product_step(tile, Epilogue()),
+        outputs=[work],
+        flops=2 * m * n * depth,
+        a=a, b=b, c=work, bias=None, operands=0, m=m, n=n, k=k, outer=1, inner=parts,
+        a_row=4 * own.rows[1], b_row=4 * own.rows[2], c_row=4 * n, a_outer=0, b_outer=0, c_outer=0,
+        a_inner=4 * k, b_inner=4 * b_step, c_inner=4 * m * n,
+    )  # fmt: skip
+    strides = contiguous_strides(y.shape)
+    operands = [work.view(y.shape, strides, i * m * n) for i in range(parts)]
+    text = "x0"
+    for i in range(1, parts):
+        text = f"add({text},x{i})"
+    if bias is not None:
+        text, operands = f"add({text},x{parts})", [*operands, bias]
+    if behind.text:
+        first = len(operands) - 1
+
+        def renamed(match: re.Match[str]) -> str:
+            index = int(match[1])
+            return f"x{first + index}" if index else "total"
+
+        text = f"total={text};" + re.sub(r"\bx(\d+)\b", renamed, behind.text)
+    emit_expression(emit, text, y, [*operands, *behind.tensors])
 
 
 def _turned(emit: Emission, b: Tensor) -> Tensor:

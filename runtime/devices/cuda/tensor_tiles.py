@@ -7,14 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....kernels.cuda.machines import GPUS, Gpu
-from ....kernels.cuda.tensor_cores.choice import Order, product_tile
+from ....kernels.cuda.tensor_cores.choice import Order, fitting_blocks, product_tile
+from ....kernels.cuda.tensor_cores.expectation import fraction
 from ....kernels.cuda.tensor_cores.tiles import Element, FloatTile, Result, Tile
 from ...emission import Emission
 from ...graph import Node
+from ...ops.packed_weights import has_nibbles
 from ...symbolic import Dim, floor_divide, product
 from ...tensors import Tensor
 from .simulation import SIMULATED
 
+_PARTS = (1, 2, 4, 8)
+_PART_CLOCKS = 4000
+"""Clocks of a further step: its launch and its first memory."""
 _UNKNOWN = 1024
 """A size that only a run tells, as it is counted."""
 _FEW = 16
@@ -75,6 +80,8 @@ def takes_epilogue(emit: Emission, node: Node) -> bool:
         pixels = product((info.dims[0], *info.dims[2:]))
         depth = product(weights[1:])
         return len(weights) <= 4 and is_worth((pixels, floor_divide(weights[0], groups), depth))
+    if has_nibbles(emit, node):
+        return True
     if node.op_type not in ("MatMul", "Gemm") or min(node.required(i).rank for i in (0, 1)) < 2:
         return False
     axis = 0 if node.op_type == "Gemm" and node.attribute("transA", 0) else -1
@@ -83,6 +90,25 @@ def takes_epilogue(emit: Emission, node: Node) -> bool:
 
 def _count(size: Dim) -> int:
     return size if isinstance(size, int) else _UNKNOWN
+
+
+def parts_for(emit: Emission, tile: Tile | FloatTile, sizes: Sequence[Dim]) -> int:
+    """Return how many parts the depth of a product is cut to, which a step behind adds up.
+
+    Few tiles leave processors idle; parts of a long depth give them something to do.
+    """
+    if emit.options["device"] == SIMULATED or not all(isinstance(size, int) for size in sizes):
+        return 1
+    gpu, (rows, columns, depth) = machine_of(emit), map(_count, sizes)
+    blocks = fitting_blocks(tile, gpu, tile.shared_bytes)
+    rate = gpu.multiply_adds[tile.element] * gpu.multiprocessors
+
+    def clocks(parts: int) -> float:
+        part = fraction(tile, gpu, blocks, parts * rows, columns, depth // parts)
+        added = _PART_CLOCKS + 8 * parts * rows * columns * gpu.clock / gpu.memory
+        return rows * columns * depth / rate / part + (added if parts > 1 else 0)
+
+    return min((n for n in _PARTS if depth % (n * tile.k) == 0), key=clocks, default=1)
 
 
 def tile_for(
