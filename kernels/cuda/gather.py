@@ -9,6 +9,7 @@ from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import elements_of, over_rows
 from .memory import LOAD, load_i64
 from .threads import cuda
+from .walks import offset_of
 
 
 def _rows(f: Fields, limits: Limits) -> Launch:
@@ -54,10 +55,7 @@ def gather_elements(itemsize: int, index: str) -> Body | None:
         dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (x7, x6, x5, x4, x3, x2, x1, x0)
         total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
         for i in range(cuda.grid(1), total, cuda.gridsize(1)):
-            rest, source = i, 0
-            for axis in range(8):
-                source += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            source = offset_of(i, dims, strides)
             at = index_within(status, load_index(indices, i), size)
             if at >= 0:
                 store(y, i, load(x, source + at * x_axis))

@@ -6,12 +6,16 @@ would emit slower instructions for memory of any kind.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.cuda import types as _types
 from numba.cuda.extending import intrinsic
+
+from ..narrow_tables import FLOATS, INTEGERS, MODES, POWER_MODES, STORED_MODES
+from . import narrow
 
 types: Any = _types
 _GLOBAL = 1
@@ -94,6 +98,17 @@ _ACCESSES = {
     for name in ("int", "uint")
     for bits in (8, 16, 32, 64)
 }
+for _name, _mode in STORED_MODES.items():
+    _ACCESSES[_name] = _accesses(
+        ir.IntType(8), 1, types.float32, functools.partial(narrow.emit_float, name=_name),
+        functools.partial(narrow.emit_byte, name=_name, mode=_mode),
+    )  # fmt: skip
+for _name in INTEGERS:
+    _ACCESSES[_name] = _accesses(
+        ir.IntType(8), 1, types.int8 if _name[0] == "i" else types.uint8,
+        functools.partial(narrow.emit_low_bits, name=_name),
+        functools.partial(narrow.emit_masked, name=_name),
+    )  # fmt: skip
 LOAD = {kind: load for kind, (load, _) in _ACCESSES.items()}
 STORE = {kind: store for kind, (_, store) in _ACCESSES.items()}
 
@@ -109,22 +124,47 @@ def _reinterpreted(given: Any, result: Any, kind: Any) -> Any:
     return convert
 
 
-def _rounding(convert: Any, back: Any) -> Any:
+def _rounding(round_to: Any) -> Any:
     @intrinsic
     def rounded(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            return back(builder, convert(builder, args[0]))
+            return round_to(builder, args[0])
 
         return types.float32(types.float32), codegen
 
     return rounded
 
 
-ROUND = {"f16": _rounding(_to_half, _from_half), "bf16": _rounding(_rounded, _widened)}
-"""Roundings of float32 to types of 16 bits, whose numbers are float32."""
+def _there_and_back(convert: Any, back: Any) -> Any:
+    def round_to(builder: Any, value: Any) -> Any:
+        return back(builder, convert(builder, value))
+
+    return _rounding(round_to)
+
+
+ROUND = {"f16": _there_and_back(_to_half, _from_half), "bf16": _there_and_back(_rounded, _widened)}
+"""Roundings of float32 to types of 16 bits and fewer, whose numbers are float32."""
+ROUND |= {
+    f"{name}_{mode}": _rounding(functools.partial(narrow.emit_rounded, name=name, mode=mode))
+    for name in FLOATS
+    for mode in (POWER_MODES if name == "e8m0" else MODES)
+}
 
 bits_of = _reinterpreted(types.float32, types.uint32, _I32)
 float_of = _reinterpreted(types.uint32, types.float32, _F32)
+long_bits_of = _reinterpreted(types.float64, types.int64, _I64)
+
+
+@intrinsic
+def nanoseconds(typingctx):  # type: ignore[no-untyped-def]
+    """Return the time of the GPU's clock."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(_I64, [])
+        clock = ir.InlineAsm(kind, "mov.u64 $0, %globaltimer;", "=l", side_effect=True)
+        return builder.call(clock, [])
+
+    return types.int64(), codegen
 
 
 def compare_exchange(kind: str) -> tuple[Any, Any, Any, Any]:
@@ -150,3 +190,39 @@ def compare_exchange(kind: str) -> tuple[Any, Any, Any, Any]:
 
     to_bits, to_number = _reinterpreted(number, bits, stored), _reinterpreted(bits, number, own)
     return exchange, to_bits, to_number, getattr(np, str(number))
+
+
+@functools.cache
+def shuffle(way: str, name: str) -> Any:
+    """Return ``exchange(value, distance)`` between the 32 threads of a warp (``shfl.sync``).
+
+    ``way`` is that of the instruction, ``name`` that of a type; numbers of 64 bits go by halves.
+    """
+    number = getattr(types, name)
+    size = min(max(number.bitwidth, 32), 64)
+    kind = ir.FunctionType(_I32, [_I32, _I32])
+    last = 31 if way == "bfly" else 0
+    text = f"shfl.sync.{way}.b32 $0, $1, $2, {last}, -1;"
+
+    def swapped(builder: Any, bits: Any, distance: Any) -> Any:
+        call = ir.InlineAsm(kind, text, "=r,r,r", side_effect=True)
+        return builder.call(call, [bits, distance])
+
+    @intrinsic
+    def exchange(typingctx, value, distance):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            own, by = args[0], builder.trunc(args[1], _I32)
+            whole, stored = ir.IntType(size), ir.IntType(number.bitwidth)
+            bits = builder.zext(builder.bitcast(own, stored), whole)
+            if size == 32:
+                found = swapped(builder, bits, by)
+            else:
+                low = swapped(builder, builder.trunc(bits, _I32), by)
+                high = swapped(builder, builder.trunc(builder.lshr(bits, _I64(32)), _I32), by)
+                upper = builder.shl(builder.zext(high, _I64), _I64(32))
+                found = builder.or_(builder.zext(low, _I64), upper)
+            return builder.bitcast(builder.trunc(found, stored), own.type)
+
+        return number(number, types.int64), codegen
+
+    return exchange

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from .kernel import Fields, Launch, Limits
 
+SCRATCHES = 128
+"""Blocks of a step whose blocks have memory of their own."""
+
 
 def _power(count: int, most: int) -> int:
     """Return the power of two that is not below a number, at most the largest one."""
@@ -50,6 +53,11 @@ def over_reduction(fields: Fields, limits: Limits) -> Launch:
 def over_tiles(tiles: int, threads: int, limits: Limits) -> Launch:
     """Give each tile a block of so many threads."""
     return Launch((min(tiles, limits.blocks), 1, 1), (threads, 1, 1))
+
+
+def over_scratches(items: int, limits: Limits) -> Launch:
+    """Give each item a block, as many as there is memory for at a time."""
+    return over_tiles(min(items, SCRATCHES), limits.threads, limits)
 
 
 def elements_of(*names: str) -> Callable[[Fields, Limits], Launch]:

@@ -11,11 +11,17 @@ from typing import Any
 
 from numba import config
 
-KINDS = ("f32", "f64", "f16", "bf16", "b8", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
+from ..narrow_tables import FLOATS, INTEGERS
+
+KINDS = (
+    "f32", "f64", "f16", "bf16", "b8", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64",
+    *FLOATS, *INTEGERS,
+)  # fmt: skip
 """Types of elements, by the names that kernels have for them."""
 SIZES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
+SIZES |= dict.fromkeys((*FLOATS, *INTEGERS), 1)
 """Bytes of an element."""
 
 IS_SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
@@ -25,12 +31,13 @@ LOAD: dict[str, Any]
 STORE: dict[str, Any]
 ROUND: dict[str, Any]
 if IS_SIMULATED:
-    from .simulated import LOAD, ROUND, STORE, bits_of, float_of
+    from .simulated import LOAD, ROUND, STORE, bits_of, float_of, long_bits_of, nanoseconds
 else:
-    from .intrinsics import LOAD, ROUND, STORE, bits_of, float_of
+    from .intrinsics import LOAD, ROUND, STORE, bits_of, float_of, long_bits_of, nanoseconds
 
-BITS_OF, FLOAT_OF = bits_of, float_of
-"""Bits of a float32 as uint32, and the other way round."""
+BITS_OF, FLOAT_OF, LONG_BITS_OF = bits_of, float_of, long_bits_of
+"""Bits of a float32 as uint32, and the other way round; those of a float64 as int64."""
+nanoseconds = nanoseconds
 
 SCOPE: dict[str, Any] = {f"load_{kind}": LOAD[kind] for kind in KINDS} | {
     f"store_{kind}": STORE[kind] for kind in KINDS

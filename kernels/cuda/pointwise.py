@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..function_sources import define
+from ..narrow_tables import FLOATS, INTEGERS
 from ..ref import LOCAL
 from . import memory, numbers
 from .expressions import NoForm, Statements
@@ -19,7 +20,7 @@ from .memory import SIZES
 from .threads import cuda
 
 _AXES = range(4)
-_COMPUTED = {"f16": "f32", "bf16": "f32"}
+_COMPUTED = dict.fromkeys(("f16", "bf16", *FLOATS), "f32") | {n: f"{n[0]}8" for n in INTEGERS}
 """Kinds of numbers that are loaded as others; truth values are 0 or 1."""
 
 

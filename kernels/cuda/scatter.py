@@ -12,6 +12,7 @@ from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .memory import LOAD, STORE, load_i64
 from .threads import cuda
+from .walks import offset_of
 
 _WAYS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
 
@@ -50,10 +51,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
         dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (y7, y6, y5, y4, y3, y2, y1, y0)
         total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
         for i in range(cuda.grid(1), total, cuda.gridsize(1)):
-            rest, target = i, 0
-            for axis in range(8):
-                target += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            target = offset_of(i, dims, strides)
             at = index_within(status, load_index(indices, i), size)
             if at >= 0:
                 put(y, target + at * y_axis, load(updates, i))

@@ -15,6 +15,7 @@ from .launches import elements_of
 from .memory import LOAD, STORE, load_i64
 from .numbers import SCOPE
 from .threads import cuda
+from .walks import offset_of
 
 
 @device_function()
@@ -70,10 +71,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
             total *= dims[axis]
         for line in range(cuda.grid(1), total // max(length, 1), cuda.gridsize(1)):
             first = line // apart * length * apart + line % apart
-            rest, target = first, 0
-            for axis in range(8):
-                target += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            target = offset_of(first, dims, strides)
             for j in range(length):
                 i = first + j * apart
                 at = index_within(status, load_index(indices, i), size)

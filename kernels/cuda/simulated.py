@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import time
 from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from ..narrow_tables import (
+    FLOATS,
+    INTEGERS,
+    MODES,
+    POWER_MODES,
+    STORED_MODES,
+    bytes_of,
+    numbers_of,
+)
 
 _starts: list[int] = []
 _ends: list[int] = []
@@ -80,7 +91,40 @@ def _accesses(kind: str) -> tuple[Callable[..., Any], Callable[..., None]]:
     return load, store
 
 
-_ACCESSES = {kind: _accesses(kind) for kind in _TYPES}
+def _code(value: Any, name: str, mode: str) -> Any:
+    """Return the byte of a float of few bits."""
+    bits = int(np.float32(value).view(np.uint32))
+    return bytes_of(name, mode)[bits >> 16 | (bits & 0xFFFF != 0)]
+
+
+def _narrow_accesses(name: str) -> tuple[Callable[..., Any], Callable[..., None]]:
+    load_byte, store_byte = _accesses("u8")
+
+    def load(address: int, index: int) -> Any:
+        byte = load_byte(address, index)
+        return low_bits(name, byte) if name in INTEGERS else numbers_of(name)[byte]
+
+    def store(address: int, index: int, value: Any) -> None:
+        if name in INTEGERS:
+            store_byte(address, index, int(value) & ((1 << INTEGERS[name]) - 1))
+        else:
+            store_byte(address, index, _code(value, name, STORED_MODES[name]))
+
+    return load, store
+
+
+def low_bits(name: str, value: Any) -> Any:
+    """Return the number that the low bits of a whole number are."""
+    bits = INTEGERS[name]
+    low = int(value) & ((1 << bits) - 1)
+    if name[0] == "u":
+        return np.uint8(low)
+    return np.int8(low - (1 << bits) if low >> (bits - 1) else low)
+
+
+_ACCESSES = {kind: _accesses(kind) for kind in _TYPES} | {
+    name: _narrow_accesses(name) for name in (*FLOATS, *INTEGERS)
+}
 LOAD = {kind: load for kind, (load, _) in _ACCESSES.items()}
 STORE = {kind: store for kind, (_, store) in _ACCESSES.items()}
 
@@ -93,13 +137,34 @@ def _rounding(kind: Any) -> Callable[[Any], Any]:
     return rounded
 
 
-ROUND = {"f16": _rounding(np.float16), "bf16": _rounding(ml_dtypes.bfloat16)}
-"""Roundings of float32 to types of 16 bits, whose numbers are float32."""
+def _narrow_rounding(name: str, mode: str) -> Callable[[Any], Any]:
+    def rounded(value: Any) -> Any:
+        return numbers_of(name)[_code(value, name, mode)]
+
+    return rounded
+
+
+ROUND = {"f16": _rounding(np.float16), "bf16": _rounding(ml_dtypes.bfloat16)} | {
+    f"{name}_{mode}": _narrow_rounding(name, mode)
+    for name in FLOATS
+    for mode in (POWER_MODES if name == "e8m0" else MODES)
+}
+"""Roundings of float32 to types of 16 bits and fewer, whose numbers are float32."""
 
 
 def bits_of(value: Any) -> np.uint32:
     """Return the bits of a float32."""
     return np.float32(value).view(np.uint32)
+
+
+def long_bits_of(value: Any) -> np.int64:
+    """Return the bits of a float64."""
+    return np.float64(value).view(np.int64)
+
+
+def nanoseconds() -> np.int64:
+    """Return the time of a clock."""
+    return np.int64(time.perf_counter_ns())
 
 
 def float_of(bits: Any) -> np.float32:

@@ -21,7 +21,7 @@ from ...tensors import Tensor
 from .product import emit_product
 from .tiles import Tiles
 
-_KINDS = ("f32", "f64", "i32")
+_KINDS = ("f32", "f64", "i32", "u32", "i64", "u64")
 _ORDER = (3, 4, 5, 2, 0, 1)
 """Axes of weights (groups, filters, channels, kd, kh, kw) as the kernel reads them."""
 
