@@ -76,6 +76,31 @@ def block_fold(kind: str, dtype: Any) -> Any:
 
 
 @functools.cache
+def column_fold(kind: str, dtype: Any) -> Any:
+    """Return a function ``fold(value)`` that combines the values of a column of threads (y)."""
+    combine = COMBINE[kind]
+
+    @device_function()
+    def fold(value: Any) -> Any:
+        partial = cuda.shared.array(MOST_THREADS, dtype)
+        row, width = cuda.threadIdx.y, cuda.blockDim.x
+        own = row * width + cuda.threadIdx.x
+        partial[own] = value
+        cuda.syncthreads()
+        half = cuda.blockDim.y // 2
+        while half > 0:
+            if row < half:
+                partial[own] = dtype(combine(partial[own], partial[own + half * width]))
+            cuda.syncthreads()
+            half = half // 2
+        value = partial[cuda.threadIdx.x]
+        cuda.syncthreads()  # before the next fold writes
+        return value
+
+    return fold
+
+
+@functools.cache
 def block_scan(kind: str, dtype: Any) -> Any:
     """Return a function ``scan(value)`` that combines those of the first threads up to the own."""
     combine, before = COMBINE[kind], exchange("up", dtype)
@@ -112,6 +137,8 @@ def of_last(dtype: Any) -> Any:
 
     @device_function()
     def last(value: Any) -> Any:
+        if cuda.blockDim.x == 1:
+            return value
         values = cuda.shared.array(MOST_THREADS, dtype)
         if cuda.threadIdx.x == cuda.blockDim.x - 1:
             values[cuda.threadIdx.y] = value

@@ -5,14 +5,13 @@ from __future__ import annotations
 from ..fields import Pointer
 from .kernel import Fields, Launch, Limits, cuda_kernel
 from .launches import over_rows
-from .memory import LOAD, STORE, load_i64
+from .memory import load_i64
+from .runs import PIECE, copy_run
 from .threads import cuda
-
-_load, _store = LOAD["u8"], STORE["u8"]
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["rows"], f["run"], limits)
+    return over_rows(f["rows"], -(-f["run"] // PIECE), limits)
 
 
 @cuda_kernel(_launch)
@@ -25,6 +24,6 @@ def move_slice(
     source, target = x + position * x_unit, y + position * y_unit
     row = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
     column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    step = cuda.gridDim.x * cuda.blockDim.x
     for at in range(row, rows, cuda.gridDim.y * cuda.blockDim.y):
-        for i in range(column, run, cuda.gridDim.x * cuda.blockDim.x):
-            _store(target, at * y_stride + i, _load(source, at * x_stride + i))
+        copy_run(target + at * y_stride, source + at * x_stride, run, column, step)

@@ -27,17 +27,15 @@ SIZES |= dict.fromkeys((*FLOATS, *INTEGERS), 1)
 IS_SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
 """Whether kernels run in numba's simulator, as the environment said when numba was imported."""
 
-LOAD: dict[str, Any]
-STORE: dict[str, Any]
-ROUND: dict[str, Any]
 if IS_SIMULATED:
-    from .simulated import LOAD, ROUND, STORE, bits_of, float_of, long_bits_of, nanoseconds
+    from . import simulated as _code
 else:
-    from .intrinsics import LOAD, ROUND, STORE, bits_of, float_of, long_bits_of, nanoseconds
+    from . import intrinsics as _code  # type: ignore[no-redef]
 
-BITS_OF, FLOAT_OF, LONG_BITS_OF = bits_of, float_of, long_bits_of
+LOAD, STORE, ROUND = _code.LOAD, _code.STORE, _code.ROUND
+several, nanoseconds = _code.several, _code.nanoseconds
+BITS_OF, FLOAT_OF, LONG_BITS_OF = _code.bits_of, _code.float_of, _code.long_bits_of
 """Bits of a float32 as uint32, and the other way round; those of a float64 as int64."""
-nanoseconds = nanoseconds
 
 SCOPE: dict[str, Any] = {f"load_{kind}": LOAD[kind] for kind in KINDS} | {
     f"store_{kind}": STORE[kind] for kind in KINDS

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..fields import Pointer
-from .blocks import COMBINE, block_fold
+from .blocks import COMBINE, block_fold, column_fold
 from .functions import device_function
 from .kernel import Body, cuda_factory
-from .launches import over_reduction
+from .launches import are_columns, over_reduction
 from .memory import LOAD, SIZES, STORE
 from .numbers import WHOLE
 from .threads import cuda
@@ -22,6 +22,8 @@ _TYPES = {"f32": np.float32, "f64": np.float64} | {
     for name in ("int", "uint")
     for bits in (8, 16, 32, 64)
 }
+
+as_columns = device_function("boolean")(are_columns)
 
 
 @device_function()
@@ -83,7 +85,7 @@ def reduce(kind: str, dtype: str) -> Body:
     # Means and roots of integers are floats, which are cut off.
     is_cut = not is_float and kind in ("mean", "l2", "log_sum")
     cast = WHOLE[dtype] if is_cut else number
-    combine, fold = COMBINE[way], block_fold(way, wide)
+    combine, fold, fold_column = COMBINE[way], block_fold(way, wide), column_fold(way, wide)
     load, store, size = LOAD[dtype], STORE[dtype], SIZES[dtype]
 
     def body(
@@ -92,17 +94,21 @@ def reduce(kind: str, dtype: str) -> Body:
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int, status: Pointer,
     ) -> None:  # fmt: skip
         kept, reduced, sizes = k0 * k1 * k2 * k3, r0 * r1 * r2 * r3, (k3, k2, k1, k0)
-        step = cuda.gridDim.x * cuda.blockDim.y
-        for begin in range(cuda.blockIdx.x * cuda.blockDim.y, kept, step):
-            at = begin + cuda.threadIdx.y
+        by_columns = as_columns(xk3, xr3, k3, reduced)
+        width, own, part, parts = (cuda.blockDim.y, cuda.threadIdx.y, cuda.threadIdx.x,
+                                   cuda.blockDim.x)  # fmt: skip
+        if by_columns:
+            width, own, part, parts = parts, part, own, width
+        for begin in range(cuda.blockIdx.x * width, kept, cuda.gridDim.x * width):
+            at = begin + own
             count = reduced if at < kept else 0  # all threads come to the fold
             source = x + offset_of(at, sizes, (xk3, xk2, xk1, xk0)) * size
             total = start
-            for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
+            for j in range(part, count, parts):
                 value = wide(load(source, offset_of(j, (r3, r2, r1, r0), (xr3, xr2, xr1, xr0))))
                 total = wide(combine(total, wide(taken(value, 1))))
-            total = fold(total)
-            if cuda.threadIdx.x == 0 and at < kept:
+            total = fold_column(total) if by_columns else fold(total)
+            if part == 0 and at < kept:
                 result = finished(total, wide(max(reduced, 1)))
                 store(y, offset_of(at, sizes, (yk3, yk2, yk1, yk0)), cast(result))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -127,6 +128,29 @@ _ACCESSES = {kind: _accesses(kind) for kind in _TYPES} | {
 }
 LOAD = {kind: load for kind, (load, _) in _ACCESSES.items()}
 STORE = {kind: store for kind, (_, store) in _ACCESSES.items()}
+SIZES = {kind: np.dtype(stored).itemsize for kind, (stored, _) in _TYPES.items()}
+SIZES |= dict.fromkeys((*FLOATS, *INTEGERS), 1)
+
+
+@functools.cache
+def several(kind: str, count: int) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Return load and store of ``count`` neighbouring elements, at a multiple of their bytes."""
+    load_one, store_one, size = LOAD[kind], STORE[kind], SIZES[kind]
+
+    def aligned(address: int, index: int) -> None:
+        if (int(address) + int(index) * size) % min(16, count * size):
+            raise IndexError(f"access of {count * size} bytes at {address:#x}, not aligned")
+
+    def load(address: int, index: int) -> Any:
+        aligned(address, index)
+        return tuple(load_one(address, index + i) for i in range(count))
+
+    def store(address: int, index: int, values: Any) -> None:
+        aligned(address, index)
+        for i, value in enumerate(values):
+            store_one(address, index + i, value)
+
+    return load, store
 
 
 def _rounding(kind: Any) -> Callable[[Any], Any]:
