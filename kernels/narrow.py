@@ -17,15 +17,17 @@ from numba import njit
 from numba.core import cgutils, types
 
 from . import narrow_floats, simd
-from .narrow_tables import FLOATS, bytes_of, numbers_of
+from .narrow_tables import (
+    FLOATS,
+    INTEGERS,
+    MODES,
+    POWER_MODES,
+    STORED_MODES,
+    bytes_of,
+    numbers_of,
+)
 from .simd import element_at
 from .vectors import F32, I8, I16, I32, I64, f32x, intrinsic
-
-INTEGERS = {"i4": 4, "u4": 4, "i2": 2, "u2": 2}
-"""Numbers of bits."""
-MODES = ("saturate", "free")
-POWER_MODES = tuple(f"{mode}_{way}" for way in ("up", "down", "nearest") for mode in MODES)
-"""How floats are rounded that are beyond the largest, and those of e8m0, powers of two."""
 
 
 def _constant(builder: ir.IRBuilder, table: np.ndarray, element: ir.Type, name: str) -> Any:
@@ -66,7 +68,7 @@ def _emit_byte(builder: ir.IRBuilder, value: Any, name: str, mode: str) -> Any:
 
 
 def _make_store(name: str) -> Any:
-    mode = "free_down" if name == "e8m0" else "free"
+    mode = STORED_MODES[name]
 
     @intrinsic
     def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]

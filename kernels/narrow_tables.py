@@ -19,6 +19,13 @@ FLOATS = {
     "e2m1": "float4_e2m1fn",
 }
 """Names of ml_dtypes, by those of the pointwise language."""
+INTEGERS = {"i4": 4, "u4": 4, "i2": 2, "u2": 2}
+"""Numbers of bits of whole numbers, the low ones of their byte."""
+MODES = ("saturate", "free")
+POWER_MODES = tuple(f"{mode}_{way}" for way in ("up", "down", "nearest") for mode in MODES)
+"""How floats are rounded that are beyond the largest, and those of e8m0, powers of two."""
+STORED_MODES = {name: "free_down" if name == "e8m0" else "free" for name in FLOATS}
+"""How numbers are rounded where they are stored."""
 
 
 @functools.cache

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from ..errors import InvalidModel
 from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT
 from ..kernels.cpu.words import store_words
-from . import symbolic
 from .choices import Choices
 from .copies import is_in_rows, memory_order
 from .devices.kernel_set import CPU_KERNELS, KernelSet
@@ -28,8 +27,6 @@ from .strides import (
 )
 from .symbolic import Dim, is_natural, minimum, product
 from .tensors import Record, Tensor
-
-_THREADS = symbolic.of_symbol(symbolic.THREADS)
 
 
 class Emission(Steps):
@@ -115,10 +112,10 @@ class Emission(Steps):
         return Tensor(self.program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
 
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
-        """Create scratch memory of one step: so many bytes for each thread."""
+        """Create scratch memory of one step: so many bytes for each that works on it."""
         if isinstance(bytes_per_thread, int) and bytes_per_thread > ADDRESS_SPACE:
             self.refuse(f"each thread would work on {bytes_per_thread} bytes")
-        scratch = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
+        scratch = self.new(((bytes_per_thread + 63) // 64 * 64 * self.kernels.workers,), "uint8")
         scratch.buffer.is_scratch = True
         return scratch
 

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from numba import njit
 
+from ..padding import MODES as MODES
+from ..padding import NOWHERE, source_position
 from ..registry import Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from .elements import RANK, element, run_copier
 
-MODES = ("constant", "reflect", "edge", "wrap")
-_CONSTANT, _REFLECT, _EDGE = range(3)
-_NOWHERE = -1
-
-
-@njit
-def _source(i: int, n: int, mode: int) -> Any:
-    """Input position of a position that may lie outside of [0, n)."""
-    if 0 <= i < n:
-        return i
-    if mode == _CONSTANT or n == 0:
-        return _NOWHERE
-    if mode == _EDGE:
-        return 0 if i < 0 else n - 1
-    if mode == _REFLECT:
-        period = max(2 * (n - 1), 1)
-        i %= period
-        return period - i if i >= n else i
-    return i % n
+_source = njit(source_position)
 
 
 @kernel_factory
@@ -75,7 +58,7 @@ def pad(itemsize: int) -> Callable[..., int]:
                 n = load_i64(new, axis)
                 i, remaining = remaining % n, remaining // n
                 at = _source(i - load_i64(before, axis), load_i64(old, axis), mode)
-                inside = inside and at != _NOWHERE
+                inside = inside and at != NOWHERE
                 source += at * load_i64(come, axis) * itemsize
                 target += i * load_i64(to, axis) * itemsize
             if not inside:
@@ -90,7 +73,7 @@ def pad(itemsize: int) -> Callable[..., int]:
             for j in range(m7 - (end - begin)):
                 out = j if j < begin else j + end - begin
                 at = _source(out - p7, n7, mode)
-                if at == _NOWHERE:
+                if at == NOWHERE:
                     store(target, out * y7, load(value, 0))
                 else:
                     store(target, out * y7, load(source, at * x7))

@@ -6,14 +6,13 @@ from ..abi import PIECE_ADDRESS, PIECE_BYTES, PIECE_COLUMNS, PIECE_STRIDE
 from ..fields import Pointer
 from .kernel import Fields, Launch, Limits, cuda_kernel
 from .launches import over_rows
-from .memory import LOAD, STORE, load_i64
+from .memory import load_i64
+from .runs import PIECE, copy_run
 from .threads import cuda
-
-_load, _store = LOAD["u8"], STORE["u8"]
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["rows"], f["width"], limits)
+    return over_rows(f["rows"], -(-f["width"] // PIECE), limits)
 
 
 @cuda_kernel(_launch)
@@ -27,13 +26,12 @@ def concat(
     """
     first = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
     column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    begin = 0
+    width_step, begin = cuda.gridDim.x * cuda.blockDim.x, 0
     for i in range(count):
         piece = pieces + 8 * PIECE_COLUMNS * i
         source, size = load_i64(piece, PIECE_ADDRESS), load_i64(piece, PIECE_BYTES)
         step = load_i64(piece, PIECE_STRIDE)
         if source != 0:
             for row in range(first, rows, cuda.gridDim.y * cuda.blockDim.y):
-                for j in range(column, size, cuda.gridDim.x * cuda.blockDim.x):
-                    _store(y, row * stride + begin + j, _load(source, row * step + j))
+                copy_run(y + row * stride + begin, source + row * step, size, column, width_step)
         begin += size

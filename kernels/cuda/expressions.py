@@ -12,6 +12,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..narrow_tables import INTEGERS
+from .memory import ROUND
 from .numbers import CALLS, FUNCTIONS, WIDTHS
 
 _FLOATS = ("f32", "f64")
@@ -95,6 +97,8 @@ class Statements:
         """Return the text of a call, and the kind of its result."""
         if name.startswith("to_") or name.startswith("float_to_"):
             return self._cast(name, values[0])
+        if name == "odd_f32":
+            return f"odd_f32(cast_f64({values[0].text}))", "f32"
         if name in ("where", "if_less", "if_greater"):
             return self._choice(name, values)
         texts, kind = self._alike(values)
@@ -130,8 +134,11 @@ class Statements:
 
     def _cast(self, name: str, value: _Value) -> tuple[str, str]:
         text, kind = self._literal(value, "f32"), name.rpartition("_")[2]
-        if name in ("to_f16", "to_bf16"):
-            return f"rounded_{kind}(cast_f32({text}))", "f32"
+        if name.removeprefix("to_") in ROUND:
+            return f"rounded_{name.removeprefix('to_')}(cast_f32({text}))", "f32"
+        if kind in INTEGERS:
+            whole = f"saturated({text})" if name.startswith("float_") else text
+            return f"low_{kind}({whole})", f"{kind[0]}8"
         if kind in ("bool", "u8") and name.startswith("to_bool"):
             return f"{text} != 0", "bool"
         if kind not in (*_FLOATS, *WIDTHS):

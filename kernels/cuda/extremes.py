@@ -17,19 +17,32 @@ from .threads import cuda
 
 _F = np.float32
 _load_i32, _store_u8 = LOAD["i32"], STORE["u8"]
-_least, _most = block_fold("min", np.float32), block_fold("max", np.float32)
+LEAST, MOST = block_fold("min", np.float32), block_fold("max", np.float32)
 _rint = SCOPE["math_rint_f32"]
 
 
 @device_function()
-def _lower(a: Any, b: Any) -> Any:
+def lower(a: Any, b: Any) -> Any:
     """Return the lesser of two numbers; NaN counts as none, as in the CPU's kernel."""
     return b if b < a else a
 
 
 @device_function()
-def _higher(a: Any, b: Any) -> Any:
+def higher(a: Any, b: Any) -> Any:
+    """Return the greater of two numbers, alike."""
     return b if b > a else a
+
+
+@device_function("float32")
+def step_of(least: Any, most: Any) -> Any:
+    """Return the scale of bytes for numbers of a range that has 0."""
+    return _F(1) if most == least else (most - least) / _F(255)
+
+
+@device_function("float32")
+def zero_of(least: Any, step: Any) -> Any:
+    """Return the byte that stands for zero."""
+    return min(max(_rint(-least / step), _F(0)), _F(255))
 
 
 def _pieces(f: Fields, limits: Limits) -> Launch:
@@ -54,8 +67,8 @@ def extremes(
         low, high = _F(0), _F(0)
         for i in range(begin + cuda.threadIdx.x, end, cuda.blockDim.x):
             number = load_f32(x, i)
-            low, high = _lower(low, number), _higher(high, number)
-        low, high = _least(low), _most(high)
+            low, high = lower(low, number), higher(high, number)
+        low, high = LEAST(low), MOST(high)
         if cuda.threadIdx.x == 0:
             store_f32(y, 2 * piece, low)
             store_f32(y, 2 * piece + 1, high)
@@ -70,9 +83,9 @@ def scale_and_zero(x: Pointer, scale: Pointer, zero: Pointer, status: Pointer) -
     """Give scale (float32) and zero point (uint8) for the extremes of all pieces."""
     least, most = _F(0), _F(0)
     for piece in range(PIECES):
-        least = _lower(least, load_f32(x, 2 * piece))
-        most = _higher(most, load_f32(x, 2 * piece + 1))
-    step = _F(1) if most == least else (most - least) / _F(255)
-    point = min(max(_rint(-least / step), _F(0)), _F(255))
+        least = lower(least, load_f32(x, 2 * piece))
+        most = higher(most, load_f32(x, 2 * piece + 1))
+    step = step_of(least, most)
+    point = zero_of(least, step)
     store_f32(scale, 0, step)
     _store_u8(zero, 0, np.uint8(point))

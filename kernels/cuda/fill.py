@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu.fill import MOST_ELEMENTS
 from ..fields import Pointer
+from ..registry import INVALID_NUMBER
 from .elements import accesses
-from .kernel import Body, cuda_factory
-from .launches import elements_of
-from .memory import LOAD, STORE
+from .kernel import Body, Fields, Launch, Limits, cuda_factory
+from .launches import elements_of, over_tiles
+from .memory import LOAD, STORE, store_i64
+from .numbers import SCOPE
 from .threads import cuda
 
+_ceil = SCOPE["math_ceil_f64"]
 _ZEROS: dict[int, Any] = {1: np.uint8(0), 2: np.uint16(0), 4: np.uint32(0), 8: np.uint64(0)}
 
 
@@ -42,6 +46,33 @@ def arange(dtype: str) -> Body:
             store(y, i, result(number(load(start, 0)) + number(i) * number(load(delta, 0))))
 
     return Body(body, elements_of("count"))
+
+
+def _once(f: Fields, limits: Limits) -> Launch:
+    return over_tiles(1, 1, limits)
+
+
+@cuda_factory
+def range_size(dtype: str) -> Body:
+    """counted[0] = the number of elements from start[0] to limit[0] (exclusive), delta[0] apart.
+
+    Error 4 of steps of zero and of numbers that are not finite.
+    """
+    load = LOAD[dtype]
+
+    def body(
+        counted: Pointer, start: Pointer, limit: Pointer, delta: Pointer, status: Pointer
+    ) -> None:
+        span = np.float64(load(limit, 0)) - np.float64(load(start, 0))
+        step = np.float64(load(delta, 0))
+        count = _ceil(span / step) if step != 0 else np.float64(np.inf)
+        if abs(count) < MOST_ELEMENTS:
+            store_i64(counted, 0, max(np.int64(count), np.int64(0)))
+        else:
+            store_i64(counted, 0, 0)
+            store_i64(status, 0, INVALID_NUMBER)
+
+    return Body(body, _once)
 
 
 @cuda_factory

@@ -22,7 +22,8 @@ def device_function(result: str = "") -> Callable[[Callable[..., Any]], Any]:
     Parameters
     ----------
     result : str
-        Name of numba's type of what it returns; that of its first argument when not given.
+        Name of numba's type of what it returns; that of its first argument when not given. For a
+        tuple the type of its elements and their number, such as ``"uint64 x 4"``.
     """
 
     def declare(function: Callable[..., Any]) -> Any:
@@ -43,7 +44,10 @@ def _intrinsic(function: Callable[..., Any], result: str) -> Any:
     code = bound(function)
 
     def typed(*given: Any) -> Any:
-        returned = getattr(types, result) if result else given[0]
+        name, _, count = result.partition(" x ")
+        returned = getattr(types, name) if name else given[0]
+        if count:
+            returned = types.UniTuple(returned, int(count))
         signature = returned(*given)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from ..fields import Pointer
 from .elements import accesses
-from .indices import index_within
-from .kernel import Body, Fields, Launch, Limits, cuda_factory
-from .launches import elements_of, over_rows
-from .memory import LOAD, load_i64
+from .indices import index_within, place_of
+from .kernel import Body, Fields, cuda_factory
+from .launches import elements_of
+from .memory import LOAD
+from .runs import copy_run, run_launch
 from .threads import cuda
+from .walks import offset_of
 
 
-def _rows(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["outer"] * f["count"], f["inner"], limits)
+def _rows(f: Fields) -> int:
+    return f["outer"] * f["count"]
 
 
 @cuda_factory
@@ -28,15 +30,19 @@ def gather(itemsize: int, index: str) -> Body | None:
     ) -> None:  # fmt: skip
         first = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
         column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        width = cuda.gridDim.x * cuda.blockDim.x
         for row in range(first, outer * count, cuda.gridDim.y * cuda.blockDim.y):
             o, j = row // count, row % count
             at = index_within(status, load_index(indices, j), size)
             if at >= 0:
                 source, target = o * x_outer + at * x_axis, o * y_outer + j * y_axis
-                for i in range(column, inner, cuda.gridDim.x * cuda.blockDim.x):
-                    store(y, target + i, load(x, source + i))
+                if inner == 1:
+                    store(y, target, load(x, source))
+                else:
+                    copy_run(y + target * itemsize, x + source * itemsize, inner * itemsize,
+                             column, width)  # fmt: skip
 
-    return Body(body, _rows)
+    return Body(body, run_launch(itemsize, _rows, "inner"))
 
 
 @cuda_factory
@@ -54,10 +60,7 @@ def gather_elements(itemsize: int, index: str) -> Body | None:
         dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (x7, x6, x5, x4, x3, x2, x1, x0)
         total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
         for i in range(cuda.grid(1), total, cuda.gridsize(1)):
-            rest, source = i, 0
-            for axis in range(8):
-                source += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            source = offset_of(i, dims, strides)
             at = index_within(status, load_index(indices, i), size)
             if at >= 0:
                 store(y, i, load(x, source + at * x_axis))
@@ -82,12 +85,8 @@ def gather_nd(itemsize: int) -> Body | None:
         total = batch * count * inner
         for i in range(cuda.grid(1), total, cuda.gridsize(1)):
             row, column = i // inner, i % inner
-            source, is_inside = row // count * x_batch, True
-            for axis in range(depth):
-                at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
-                is_inside = is_inside and at >= 0
-                source += at * strides[axis]
-            if is_inside:
-                store(y, i, load(x, source + column))
+            place = place_of(status, indices, row, depth, sizes, strides)
+            if place >= 0:
+                store(y, i, load(x, row // count * x_batch + place + column))
 
     return Body(body, elements_of("batch", "count", "inner"))

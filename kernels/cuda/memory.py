@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
+from ..narrow_tables import FLOATS, INTEGERS, MODES, POWER_MODES
 from .deferred import Deferred
 
-KINDS = ("f32", "f64", "f16", "bf16", "b8", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
+KINDS = (
+    "f32", "f64", "f16", "bf16", "b8", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64",
+    *FLOATS, *INTEGERS,
+)  # fmt: skip
 """Types of elements, by the names that kernels have for them."""
 SIZES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
+SIZES |= dict.fromkeys((*FLOATS, *INTEGERS), 1)
 """Bytes of an element."""
 
 
@@ -32,8 +38,7 @@ def _is_simulated() -> bool:
 IS_SIMULATED = _is_simulated()
 """Whether kernels run in numba's simulator, as the environment said when numba was imported."""
 
-
-def _table(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
+def _table(name: str, kinds: Iterable[str]) -> dict[str, Any]:
     """Return a table of functions that kernels call, by the types of elements."""
     if IS_SIMULATED:
         from . import simulated
@@ -43,7 +48,12 @@ def _table(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     return {kind: _intrinsic(name, kind) for kind in kinds}
 
 
-def _intrinsic(name: str, kind: str = "") -> Deferred:
+def _intrinsic(name: str, kind: str = "") -> Any:
+    if IS_SIMULATED:
+        from . import simulated
+
+        return getattr(simulated, name)
+
     def find() -> Any:
         from . import intrinsics
 
@@ -53,17 +63,38 @@ def _intrinsic(name: str, kind: str = "") -> Deferred:
     return Deferred(find)
 
 
+_ROUNDED = [
+    "f16",
+    "bf16",
+    *(f"{kind}_{mode}" for kind in FLOATS for mode in (POWER_MODES if kind == "e8m0" else MODES)),
+]
 LOAD, STORE = _table("LOAD", KINDS), _table("STORE", KINDS)
-ROUND = _table("ROUND", ("f16", "bf16"))
+ROUND = _table("ROUND", _ROUNDED)
+BITS_OF, FLOAT_OF, LONG_BITS_OF = map(_intrinsic, ("bits_of", "float_of", "long_bits_of"))
+"""Bits of a float32 as uint32, and the other way round; those of a float64 as int64."""
+nanoseconds = _intrinsic("nanoseconds")
 
-BITS_OF: Any
-FLOAT_OF: Any
-if IS_SIMULATED:
-    from .simulated import bits_of as BITS_OF
-    from .simulated import float_of as FLOAT_OF
-else:
-    BITS_OF, FLOAT_OF = _intrinsic("bits_of"), _intrinsic("float_of")
-"""Bits of a float32 as uint32, and the other way round."""
+
+def several(kind: str, count: int) -> tuple[Any, Any]:
+    """Return load and store of ``count`` neighbouring elements, at a multiple of their bytes.
+
+    Sixteen are enough for it where they have more.
+    """
+    if IS_SIMULATED:
+        from . import simulated
+
+        pair: tuple[Any, Any] = simulated.several(kind, count)
+        return pair
+
+    def found(place: int) -> Deferred:
+        def find() -> Any:
+            from . import intrinsics
+
+            return intrinsics.several(kind, count)[place]
+
+        return Deferred(find)
+
+    return found(0), found(1)
 
 SCOPE: dict[str, Any] = {f"load_{kind}": LOAD[kind] for kind in KINDS} | {
     f"store_{kind}": STORE[kind] for kind in KINDS

@@ -17,7 +17,7 @@ _F = np.float32
 
 
 def _channels(f: Fields, limits: Limits) -> Launch:
-    return over_sums(f["images"] * f["channels"], f["pixels"], limits)
+    return over_sums(f["images"] * f["channels"], f["pixels"], limits, f["x_pixel"])
 
 
 def _groups(f: Fields, limits: Limits) -> Launch:
@@ -25,7 +25,7 @@ def _groups(f: Fields, limits: Limits) -> Launch:
 
 
 def _lines(f: Fields, limits: Limits) -> Launch:
-    return over_sums(f["o"] * f["m"], f["n"], limits)
+    return over_sums(f["o"] * f["m"], f["n"], limits, f["xs"])
 
 
 @cuda_kernel(_channels)

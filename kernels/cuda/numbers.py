@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..narrow_tables import INTEGERS
 from ..registry import DIVISION_BY_ZERO
 from .deferred import Deferred
 from .functions import device_function
-from .memory import IS_SIMULATED, store_i64
+from .memory import BITS_OF, FLOAT_OF, IS_SIMULATED, store_i64
 
 FUNCTIONS = (
     "exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh",
@@ -59,6 +61,16 @@ def _math(name: str) -> Any:
     return _simulated_math(name) if IS_SIMULATED else getattr(math, name)
 
 
+def _of_turns(name: str) -> Any:
+    """Return the sine or cosine of pi times a float64."""
+    if IS_SIMULATED:
+        function = getattr(np, name)
+        return lambda halves: function(np.pi * halves)
+    from numba.cuda import libdevice
+
+    return getattr(libdevice, f"{name}pi")
+
+
 def _rounding(name: str, kind: str) -> Any:
     """Return a function that rounds to whole numbers."""
     if IS_SIMULATED:
@@ -82,6 +94,38 @@ def _saturated(value: Any) -> Any:
     return np.int64(value)
 
 
+@device_function("float32")
+def _odd_f32(value: Any) -> Any:
+    """Cut a float64 so that rounding to fewer bits is that of the number itself.
+
+    Of one that is no float32 the neighbour whose last bit is set.
+    """
+    nearest = np.float32(value)
+    bits = BITS_OF(nearest)
+    if np.float64(nearest) == value or value != value or bits & np.uint32(1) != 0:
+        return nearest
+    if abs(np.float64(nearest)) < abs(value):
+        return FLOAT_OF(np.uint32(bits + np.uint32(1)))
+    return FLOAT_OF(np.uint32(bits - np.uint32(1)))
+
+
+def _low_bits(name: str) -> Any:
+    """Return a function that gives the number that the low bits of a whole number are."""
+    if IS_SIMULATED:
+        from .simulated import low_bits
+
+        return functools.partial(low_bits, name)
+    mask, sign = (1 << INTEGERS[name]) - 1, 1 << (INTEGERS[name] - 1)
+    is_signed, kind = name[0] == "i", getattr(np, "int8" if name[0] == "i" else "uint8")
+
+    @device_function("int8" if is_signed else "uint8")
+    def low(value: Any) -> Any:
+        bits = np.int64(value) & mask
+        return kind((bits ^ sign) - sign if is_signed else bits)
+
+    return low
+
+
 @device_function("uint64")
 def _float_to_u64(value: Any) -> Any:
     """Float to uint64, saturating above; negative numbers wrap, as those of int64 do."""
@@ -90,6 +134,25 @@ def _float_to_u64(value: Any) -> Any:
     if value >= 9223372036854775808.0:
         return np.uint64(np.int64(value - 9223372036854775808.0)) + np.uint64(9223372036854775808)
     return np.uint64(_saturated(value))
+
+
+@device_function("int32")
+def _float_to_i32(value: Any) -> Any:
+    """Float to int32; what is none becomes the smallest value, as on x86."""
+    whole = _saturated(value)
+    is_inside = whole >= -2147483648 and whole <= 2147483647
+    return np.int32(whole) if is_inside else np.int32(-2147483648)
+
+
+@device_function("uint32")
+def _float_to_u32(value: Any) -> Any:
+    return np.uint32(_saturated(value))
+
+
+WHOLE: dict[str, Any] = {
+    "i32": _float_to_i32, "i64": _saturated, "u32": _float_to_u32, "u64": _float_to_u64,
+}  # fmt: skip
+"""Casts of float64 to integers, whose fractions are cut off."""
 
 
 @device_function()
@@ -165,9 +228,11 @@ CALLS: dict[str, Any] = {
 SCOPE: dict[str, Any] = {f"math_{name}": _math(name) for name in FUNCTIONS}
 SCOPE |= {f"call_{name}": function for name, function in CALLS.items()}
 SCOPE |= {"math_inf": np.inf, "math_fmod": np.fmod if IS_SIMULATED else math.fmod}
+SCOPE |= {"math_cospi": _of_turns("cos"), "math_sinpi": _of_turns("sin")}
 for _name in ROUNDINGS:
     SCOPE |= {f"math_{_name}_{kind}": _rounding(_name, kind) for kind in ("f32", "f64")}
 SCOPE |= {"note_zero": _note_zero, "saturated": _saturated, "float_to_u64": _float_to_u64}
+SCOPE |= {"odd_f32": _odd_f32} | {f"low_{name}": _low_bits(name) for name in INTEGERS}
 for _kind in ("f32", "f64", *WIDTHS):
     _type = _number_type(_kind)
     SCOPE[f"cast_{_kind}"] = _simulated_cast(_type) if IS_SIMULATED else _type

@@ -103,10 +103,8 @@ def compile_kernel(
     subprocess.CalledProcessError
         The assembler refuses the text; its message is a note.
     """
-    program = assembler()
-    ptx = _text(kernel, parameters, TARGETS[target], threads, blocks)
-    ptx = re.sub(r"^\.target \w+", f".target {target}", ptx, flags=re.MULTILINE)
-    return _assembled(program, ptx, target)
+    assembler()  # missing, this is told before numba compiles
+    return assembled(_text(kernel, parameters, TARGETS[target], threads, blocks), target)
 
 
 @functools.lru_cache(64)
@@ -122,7 +120,10 @@ def _text(
     return str(ptx)
 
 
-def _assembled(program: Path, ptx: str, target: str) -> Compiled:
+def assembled(ptx: str, target: str) -> Compiled:
+    """Assemble the text of a kernel for one of `TARGETS`; errors are those of `compile_kernel`."""
+    program = assembler()
+    ptx = re.sub(r"^\.target \w+", f".target {target}", ptx, flags=re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)

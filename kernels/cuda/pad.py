@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..fields import Pointer
+from ..padding import NOWHERE, source_position
 from .elements import accesses
 from .functions import device_function
 from .kernel import Body, cuda_factory
 from .launches import elements_of
 from .threads import cuda
 
-_CONSTANT, _REFLECT, _EDGE = range(3)
-_NOWHERE = -1
-
-
-@device_function("int64")
-def _source(i: Any, n: Any, mode: Any) -> Any:
-    """Input position of a position that may lie outside of [0, n)."""
-    if 0 <= i < n:
-        return i
-    if mode == _CONSTANT or n == 0:
-        return _NOWHERE
-    if mode == _EDGE:
-        return 0 if i < 0 else n - 1
-    if mode == _REFLECT:
-        period = max(2 * (n - 1), 1)
-        at = i % period
-        return period - at if at >= n else at
-    return i % n
+_source = device_function("int64")(source_position)
 
 
 @cuda_factory
@@ -59,7 +41,7 @@ def pad(itemsize: int) -> Body | None:
                 place = rest % new[axis]
                 rest = rest // new[axis]
                 at = _source(place - before[axis], old[axis], mode)
-                is_inside = is_inside and at != _NOWHERE
+                is_inside = is_inside and at != NOWHERE
                 source += at * come[axis]
                 target += place * to[axis]
             store(y, target, load(x, source) if is_inside else load(value, 0))

@@ -7,13 +7,17 @@ phases of a cell.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..fields import Pointer
+from .functions import device_function
 from .indices import refuse
 from .kernel import Body, Fields, Launch, Limits, cuda_factory
 from .launches import over_tiles
 from .memory import LOAD, SIZES, STORE
 from .recurrent_cells import phases_of
 from .recurrent_functions import NUMBERS
+from .rounded_state import rounded_state
 from .threads import cuda
 
 _load_i32 = LOAD["i32"]
@@ -24,21 +28,30 @@ def _launch(f: Fields, limits: Limits) -> Launch:
     return over_tiles(f["directions"] * f["batch"], min(32 * warps, limits.threads), limits)
 
 
+@device_function("void")
+def _as_it_is(state: Any, rounded: Any, size: Any) -> None:
+    """Do nothing."""
+
+
 @cuda_factory
-def recurrent_layer(cell: str, names: str, options: str, clips: int, kind: str) -> Body:
+def recurrent_layer(
+    cell: str, names: str, options: str, clips: int, kind: str, rounds: int = 0
+) -> Body:
     """Take the steps of a layer; the parameters are those of the CPU's ``recurrent``.
 
     ``inputs`` has for each step and sequence the products of all directions, each (gate, unit).
     ``weights`` are (directions, size, gates, size), ``bias`` the recurrent one of a linear GRU's
     last gate, ``peepholes`` (directions, 3, size), or null. Bit d of ``backwards`` says that
     direction d goes from the end. ``hidden`` is memory for two states of each sequence in each
-    direction, ``cells`` and ``resets`` for one.
+    direction, ``cells`` and ``resets`` for one. With ``rounds`` products take each state as the
+    nearest multiples of a scale that 8 bits reach, as DynamicQuantizeLSTM has them.
     """
     first, second = phases_of(cell, tuple(names.split()), options, bool(clips), kind)
     gates = {"lstm": 4, "rnn": 1}.get(cell, 3)
     has_two, keeps_cell = second is not None, cell == "lstm"
     second = second or first
     load, store, item, zero = LOAD[kind], STORE[kind], SIZES[kind], NUMBERS[kind](0)
+    round_state = rounded_state if rounds else _as_it_is
 
     def body(
         steps: int, batch: int, directions: int, size: int, backwards: int, lengths: Pointer,
@@ -70,6 +83,9 @@ def recurrent_layer(cell: str, names: str, options: str, clips: int, kind: str) 
                 if keeps_cell:
                     store(kept, unit, load(initial_c, initial + unit) if initial_c != 0 else zero)
             cuda.syncthreads()
+            if rounds != 0:
+                state, new = new, state
+                round_state(new, state, size)
             for t in range(length):
                 time = length - 1 - t if backwards >> d & 1 else t
                 place = time * input_step + b * input_batch + d * gates * size
@@ -87,7 +103,12 @@ def recurrent_layer(cell: str, names: str, options: str, clips: int, kind: str) 
                     if y != 0:
                         store(y, target + unit, h)
                 cuda.syncthreads()
-                state, new = new, state
+                if rounds != 0:
+                    round_state(new, state, size)
+                else:
+                    state, new = new, state
+            if rounds != 0:
+                state = new
             end = d * last_direction + b * last_batch
             for unit in range(own, size, threads):
                 for t in range(length, steps if y != 0 else 0):

@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 
 from ..fields import Pointer
-from .blocks import COMBINE, block_fold
+from .blocks import COMBINE, block_fold, column_fold
 from .functions import device_function
 from .kernel import Body, cuda_factory
-from .launches import over_reduction
+from .launches import are_columns, over_reduction
 from .memory import LOAD, SIZES, STORE
+from .numbers import WHOLE
 from .threads import cuda
+from .walks import offset_of
 
 _TYPES = {"f32": np.float32, "f64": np.float64} | {
     f"{name[0]}{bits}": getattr(np, f"{name}{bits}")
     for name in ("int", "uint")
     for bits in (8, 16, 32, 64)
 }
+
+as_columns = device_function("boolean")(are_columns)
 
 
 @device_function()
@@ -37,34 +41,34 @@ def _absolute(value: Any, count: Any) -> Any:
     return value if value >= 0 else -value
 
 
-@device_function()
-def _mean(value: Any, count: Any) -> Any:
-    return value / count
+def _finished(kind: str, number: Any) -> Any:
+    """Return what becomes of a combination and the number of elements, in a type of floats."""
 
+    def mean(value: Any, count: Any) -> Any:
+        return number(value) / number(count)
 
-@device_function()
-def _root(value: Any, count: Any) -> Any:
-    return math.sqrt(value)
+    def root(value: Any, count: Any) -> Any:
+        return number(math.sqrt(number(value)))
 
+    def logarithm(value: Any, count: Any) -> Any:
+        if value == 0:
+            return number(-np.inf)
+        return number(math.log(number(value))) if value > 0 else number(np.nan)
 
-@device_function()
-def _logarithm(value: Any, count: Any) -> Any:
-    if value == 0:
-        return -np.inf
-    return math.log(value) if value > 0 else np.nan
+    function = {"mean": mean, "l2": root, "log_sum": logarithm}.get(kind)
+    return device_function(np.dtype(number).name)(function) if function else _same
 
 
 _FOLDS = {
-    "sum": ("sum", _same, _same), "mean": ("sum", _same, _mean), "max": ("max", _same, _same),
-    "min": ("min", _same, _same), "prod": ("prod", _same, _same),
-    "sum_square": ("sum", _square, _same), "l1": ("sum", _absolute, _same),
-    "l2": ("sum", _square, _root), "log_sum": ("sum", _same, _logarithm),
+    "sum": ("sum", _same), "mean": ("sum", _same), "max": ("max", _same), "min": ("min", _same),
+    "prod": ("prod", _same), "sum_square": ("sum", _square), "l1": ("sum", _absolute),
+    "l2": ("sum", _square), "log_sum": ("sum", _same),
 }  # fmt: skip
-"""How elements are combined, what is combined of each, and what becomes of the result."""
+"""How elements are combined, and what is combined of each."""
 
 
 @cuda_factory
-def reduce(kind: str, dtype: str) -> Body | None:
+def reduce(kind: str, dtype: str) -> Body:
     """Reduce up to four axes and keep up to four; outermost first, unused sizes 1.
 
     ``k*`` are the remaining sizes with strides of x and y, ``r*`` the reduced ones with strides of
@@ -73,13 +77,15 @@ def reduce(kind: str, dtype: str) -> Body | None:
     """
     number = _TYPES[dtype]
     is_float = np.issubdtype(number, np.floating)
-    if not is_float and kind in ("mean", "l2", "log_sum"):
-        return None  # these round as the CPU's kernel does
     wide = number if is_float or kind in ("max", "min") else np.int64
     wide = np.uint64 if dtype == "u64" and not is_float else wide
-    way, taken, finished = _FOLDS[kind]
+    way, taken = _FOLDS[kind]
+    finished = _finished(kind, number if is_float else np.float64)
     start = wide(_start(way, number))
-    combine, fold = COMBINE[way], block_fold(way, wide)
+    # Means and roots of integers are floats, which are cut off.
+    is_cut = not is_float and kind in ("mean", "l2", "log_sum")
+    cast = WHOLE[dtype] if is_cut else number
+    combine, fold, fold_column = COMBINE[way], block_fold(way, wide), column_fold(way, wide)
     load, store, size = LOAD[dtype], STORE[dtype], SIZES[dtype]
 
     def body(
@@ -87,22 +93,24 @@ def reduce(kind: str, dtype: str) -> Body | None:
         xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int, status: Pointer,
     ) -> None:  # fmt: skip
-        kept, reduced = k0 * k1 * k2 * k3, r0 * r1 * r2 * r3
-        step = cuda.gridDim.x * cuda.blockDim.y
-        for begin in range(cuda.blockIdx.x * cuda.blockDim.y, kept, step):
-            at = begin + cuda.threadIdx.y
+        kept, reduced, sizes = k0 * k1 * k2 * k3, r0 * r1 * r2 * r3, (k3, k2, k1, k0)
+        by_columns = as_columns(xk3, xr3, k3, reduced)
+        width, own, part, parts = (cuda.blockDim.y, cuda.threadIdx.y, cuda.threadIdx.x,
+                                   cuda.blockDim.x)  # fmt: skip
+        if by_columns:
+            width, own, part, parts = parts, part, own, width
+        for begin in range(cuda.blockIdx.x * width, kept, cuda.gridDim.x * width):
+            at = begin + own
             count = reduced if at < kept else 0  # all threads come to the fold
-            i3, i2, i1, i0 = at % k3, at // k3 % k2, at // (k3 * k2) % k1, at // (k3 * k2 * k1)
-            source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2 + i3 * xk3) * size
+            source = x + offset_of(at, sizes, (xk3, xk2, xk1, xk0)) * size
             total = start
-            for j in range(cuda.threadIdx.x, count, cuda.blockDim.x):
-                j3, j2, j1, j0 = j % r3, j // r3 % r2, j // (r3 * r2) % r1, j // (r3 * r2 * r1)
-                value = wide(load(source, j0 * xr0 + j1 * xr1 + j2 * xr2 + j3 * xr3))
+            for j in range(part, count, parts):
+                value = wide(load(source, offset_of(j, (r3, r2, r1, r0), (xr3, xr2, xr1, xr0))))
                 total = wide(combine(total, wide(taken(value, 1))))
-            total = fold(total)
-            if cuda.threadIdx.x == 0 and at < kept:
+            total = fold_column(total) if by_columns else fold(total)
+            if part == 0 and at < kept:
                 result = finished(total, wide(max(reduced, 1)))
-                store(y, i0 * yk0 + i1 * yk1 + i2 * yk2 + i3 * yk3, number(result))
+                store(y, offset_of(at, sizes, (yk3, yk2, yk1, yk0)), cast(result))
 
     return Body(body, over_reduction)
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu.fill import MOST_ELEMENTS
 from ..fields import Pointer
+from ..registry import INVALID_NUMBER
 from ..resampling import CORNERS, positions_in
 from .functions import device_function
 from .kernel import Body, Fields, Launch, Limits, cuda_factory, cuda_kernel
-from .launches import elements_of, over_rows
-from .memory import LOAD, SIZES, STORE, load_i64, store_i64
+from .launches import elements_of, over_rows, over_tiles
+from .memory import LOAD, SIZES, STORE, load_f32, load_i64, store_i64
 from .resize_axis import keys_cubic, rounded
 from .threads import cuda
 
@@ -78,6 +80,28 @@ def _in_reach(at: Any, n_in: Any, reach: Any) -> Any:
 
 
 _single = _position_in("f32")
+
+
+def _once(f: Fields, limits: Limits) -> Launch:
+    return over_tiles(1, 1, limits)
+
+
+@cuda_kernel(_once)
+def scaled_sizes(
+    counted: Pointer, sizes: Pointer, scales: Pointer, count: int, status: Pointer
+) -> None:
+    """Store ``count`` sizes (int64) times their scales (float32), rounded down after float32.
+
+    Error 4 of scales that are not positive, or make a size that no memory holds.
+    """
+    for i in range(count):
+        scale = load_f32(scales, i)
+        size = np.float32(load_i64(sizes, i)) * scale
+        if scale > 0 and size < np.float32(MOST_ELEMENTS):
+            store_i64(counted, i, np.int64(math.floor(size)))
+        else:
+            store_i64(counted, i, 0)
+            store_i64(status, 0, INVALID_NUMBER)
 
 
 @cuda_kernel(elements_of("n_out"))

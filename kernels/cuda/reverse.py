@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..fields import Pointer
 from ..registry import INVALID_NUMBER
 from .elements import accesses
-from .kernel import Body, Fields, Launch, Limits, cuda_factory
-from .launches import over_rows
+from .kernel import Body, Fields, cuda_factory
 from .memory import load_i64, store_i64
+from .runs import copy_run, run_launch
 from .threads import cuda
 
 
-def _launch(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["steps"] * f["sequences"], f["inner"], limits)
+def _rows(f: Fields) -> int:
+    return f["steps"] * f["sequences"]
 
 
 @cuda_factory
@@ -28,6 +28,7 @@ def reverse_sequence(itemsize: int) -> Body | None:
     ) -> None:  # fmt: skip
         first = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
         column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        width = cuda.gridDim.x * cuda.blockDim.x
         for run in range(first, steps * sequences, cuda.gridDim.y * cuda.blockDim.y):
             sequence, step = run // steps, run % steps
             length = load_i64(lengths, sequence)
@@ -36,8 +37,11 @@ def reverse_sequence(itemsize: int) -> Body | None:
             else:
                 source = length - 1 - step if step < length else step
                 begin = sequence * sequences_apart
-                for i in range(column, inner, cuda.gridDim.x * cuda.blockDim.x):
-                    value = load(x, begin + source * steps_apart + i)
-                    store(y, begin + step * steps_apart + i, value)
+                place = begin + source * steps_apart
+                if inner == 1:
+                    store(y, begin + step * steps_apart, load(x, place))
+                else:
+                    target = y + (begin + step * steps_apart) * itemsize
+                    copy_run(target, x + place * itemsize, inner * itemsize, column, width)
 
-    return Body(body, _launch)
+    return Body(body, run_launch(itemsize, _rows, "inner"))

@@ -7,11 +7,12 @@ from typing import Any
 from ..fields import Pointer
 from . import atomics, scatter_in_order
 from .functions import device_function
-from .indices import index_within
+from .indices import index_within, place_of
 from .kernel import Body, cuda_factory
 from .launches import elements_of
-from .memory import LOAD, STORE, load_i64
+from .memory import LOAD, STORE
 from .threads import cuda
+from .walks import offset_of
 
 _WAYS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
 
@@ -50,10 +51,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
         dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (y7, y6, y5, y4, y3, y2, y1, y0)
         total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
         for i in range(cuda.grid(1), total, cuda.gridsize(1)):
-            rest, target = i, 0
-            for axis in range(8):
-                target += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            target = offset_of(i, dims, strides)
             at = index_within(status, load_index(indices, i), size)
             if at >= 0:
                 put(y, target + at * y_axis, load(updates, i))
@@ -81,12 +79,8 @@ def scatter_nd(dtype: str, reduction: str) -> Body:
         sizes, strides = (s0, s1, s2, s3, s4, s5), (y0, y1, y2, y3, y4, y5)
         for i in range(cuda.grid(1), count * inner, cuda.gridsize(1)):
             row = i // inner
-            target, is_inside = i % inner, True
-            for axis in range(depth):
-                at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
-                is_inside = is_inside and at >= 0
-                target += at * strides[axis]
-            if is_inside:
-                put(y, target, load(updates, i))
+            place = place_of(status, indices, row, depth, sizes, strides)
+            if place >= 0:
+                put(y, place + i % inner, load(updates, i))
 
     return Body(body, elements_of("count", "inner"))

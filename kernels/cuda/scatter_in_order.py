@@ -9,12 +9,13 @@ from typing import Any
 
 from ..fields import Pointer
 from .functions import device_function
-from .indices import index_within
+from .indices import index_within, place_of
 from .kernel import Body, cuda_factory
 from .launches import elements_of
-from .memory import LOAD, STORE, load_i64
+from .memory import LOAD, STORE
 from .numbers import SCOPE
 from .threads import cuda
+from .walks import offset_of
 
 
 @device_function()
@@ -70,10 +71,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Body:
             total *= dims[axis]
         for line in range(cuda.grid(1), total // max(length, 1), cuda.gridsize(1)):
             first = line // apart * length * apart + line % apart
-            rest, target = first, 0
-            for axis in range(8):
-                target += rest % dims[axis] * strides[axis]
-                rest = rest // dims[axis]
+            target = offset_of(first, dims, strides)
             for j in range(length):
                 i = first + j * apart
                 at = index_within(status, load_index(indices, i), size)
@@ -102,13 +100,9 @@ def scatter_nd(dtype: str, reduction: str) -> Body:
         sizes, strides = (s0, s1, s2, s3, s4, s5), (y0, y1, y2, y3, y4, y5)
         for i in range(cuda.grid(1), inner, cuda.gridsize(1)):
             for row in range(count):
-                target, is_inside = i, True
-                for axis in range(depth):
-                    at = index_within(status, load_i64(indices, row * depth + axis), sizes[axis])
-                    is_inside = is_inside and at >= 0
-                    target += at * strides[axis]
-                if is_inside:
+                place = place_of(status, indices, row, depth, sizes, strides)
+                if place >= 0:
                     new = load(updates, row * inner + i)
-                    store(y, target, cast(combine(load(y, target), new)))
+                    store(y, place + i, cast(combine(load(y, place + i), new)))
 
     return Body(body, elements_of("inner"))

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import functools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from ..narrow_tables import (
+    FLOATS,
+    INTEGERS,
+    MODES,
+    POWER_MODES,
+    STORED_MODES,
+    bytes_of,
+    numbers_of,
+)
 
 
 class _Bounds(NamedTuple):
@@ -113,9 +125,65 @@ def _accesses(kind: str) -> tuple[Callable[..., Any], Callable[..., None]]:
     return load, store
 
 
-_ACCESSES = {kind: _accesses(kind) for kind in _TYPES}
+def _code(value: Any, name: str, mode: str) -> Any:
+    """Return the byte of a float of few bits."""
+    bits = int(np.float32(value).view(np.uint32))
+    return bytes_of(name, mode)[bits >> 16 | (bits & 0xFFFF != 0)]
+
+
+def _narrow_accesses(name: str) -> tuple[Callable[..., Any], Callable[..., None]]:
+    load_byte, store_byte = _accesses("u8")
+
+    def load(address: int, index: int) -> Any:
+        byte = load_byte(address, index)
+        return low_bits(name, byte) if name in INTEGERS else numbers_of(name)[byte]
+
+    def store(address: int, index: int, value: Any) -> None:
+        if name in INTEGERS:
+            store_byte(address, index, int(value) & ((1 << INTEGERS[name]) - 1))
+        else:
+            store_byte(address, index, _code(value, name, STORED_MODES[name]))
+
+    return load, store
+
+
+def low_bits(name: str, value: Any) -> Any:
+    """Return the number that the low bits of a whole number are."""
+    bits = INTEGERS[name]
+    low = int(value) & ((1 << bits) - 1)
+    if name[0] == "u":
+        return np.uint8(low)
+    return np.int8(low - (1 << bits) if low >> (bits - 1) else low)
+
+
+_ACCESSES = {kind: _accesses(kind) for kind in _TYPES} | {
+    name: _narrow_accesses(name) for name in (*FLOATS, *INTEGERS)
+}
 LOAD = {kind: load for kind, (load, _) in _ACCESSES.items()}
 STORE = {kind: store for kind, (_, store) in _ACCESSES.items()}
+SIZES = {kind: np.dtype(stored).itemsize for kind, (stored, _) in _TYPES.items()}
+SIZES |= dict.fromkeys((*FLOATS, *INTEGERS), 1)
+
+
+@functools.cache
+def several(kind: str, count: int) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Return load and store of ``count`` neighbouring elements, at a multiple of their bytes."""
+    load_one, store_one, size = LOAD[kind], STORE[kind], SIZES[kind]
+
+    def aligned(address: int, index: int) -> None:
+        if (int(address) + int(index) * size) % min(16, count * size):
+            raise IndexError(f"access of {count * size} bytes at {address:#x}, not aligned")
+
+    def load(address: int, index: int) -> Any:
+        aligned(address, index)
+        return tuple(load_one(address, index + i) for i in range(count))
+
+    def store(address: int, index: int, values: Any) -> None:
+        aligned(address, index)
+        for i, value in enumerate(values):
+            store_one(address, index + i, value)
+
+    return load, store
 
 
 def _rounding(kind: Any) -> Callable[[Any], Any]:
@@ -126,13 +194,34 @@ def _rounding(kind: Any) -> Callable[[Any], Any]:
     return rounded
 
 
-ROUND = {"f16": _rounding(np.float16), "bf16": _rounding(ml_dtypes.bfloat16)}
-"""Roundings of float32 to types of 16 bits, whose numbers are float32."""
+def _narrow_rounding(name: str, mode: str) -> Callable[[Any], Any]:
+    def rounded(value: Any) -> Any:
+        return numbers_of(name)[_code(value, name, mode)]
+
+    return rounded
+
+
+ROUND = {"f16": _rounding(np.float16), "bf16": _rounding(ml_dtypes.bfloat16)} | {
+    f"{name}_{mode}": _narrow_rounding(name, mode)
+    for name in FLOATS
+    for mode in (POWER_MODES if name == "e8m0" else MODES)
+}
+"""Roundings of float32 to types of 16 bits and fewer, whose numbers are float32."""
 
 
 def bits_of(value: Any) -> np.uint32:
     """Return the bits of a float32."""
     return np.float32(value).view(np.uint32)
+
+
+def long_bits_of(value: Any) -> np.int64:
+    """Return the bits of a float64."""
+    return np.float64(value).view(np.int64)
+
+
+def nanoseconds() -> np.int64:
+    """Return the time of a clock."""
+    return np.int64(time.perf_counter_ns())
 
 
 def float_of(bits: Any) -> np.float32:

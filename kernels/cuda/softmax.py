@@ -17,7 +17,7 @@ _F = np.float32
 
 
 def _launch(f: Fields, limits: Limits) -> Launch:
-    return over_sums(f["o0"] * f["o1"] * f["m"] if f["n"] else 0, f["n"], limits)
+    return over_sums(f["o0"] * f["o1"] * f["m"] if f["n"] else 0, f["n"], limits, f["xs"])
 
 
 @cuda_factory

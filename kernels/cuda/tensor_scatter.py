@@ -6,10 +6,9 @@ from ..fields import Pointer
 from .indices import refuse
 from .kernel import Fields, Launch, Limits, cuda_kernel
 from .launches import elements_of, over_rows
-from .memory import LOAD, STORE, load_i64
+from .memory import load_i64
+from .runs import PIECE, copy_run
 from .threads import cuda
-
-_load, _store = LOAD["u8"], STORE["u8"]
 
 
 @cuda_kernel(elements_of("batch"))
@@ -21,7 +20,7 @@ def check_begins(indices: Pointer, batch: int, most: int, status: Pointer) -> No
 
 
 def _rows(f: Fields, limits: Limits) -> Launch:
-    return over_rows(f["batch"] * f["outer"] * f["rows"], f["row_bytes"], limits)
+    return over_rows(f["batch"] * f["outer"] * f["rows"], -(-f["row_bytes"] // PIECE), limits)
 
 
 @cuda_kernel(_rows)
@@ -30,7 +29,7 @@ def tensor_scatter(
     row_bytes: int, cache_bytes: int, circular: int, status: Pointer,
 ) -> None:  # fmt: skip
     """Write rows into caches; the fields are those of the CPU's kernel."""
-    per_batch = outer * rows
+    per_batch, step = outer * rows, cuda.gridDim.x * cuda.blockDim.x
     first_row = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
     column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     for row in range(first_row, batch * per_batch, cuda.gridDim.y * cuda.blockDim.y):
@@ -42,5 +41,4 @@ def tensor_scatter(
         else:
             at = (first % room + row % rows) % room
             target = row // rows * cache_bytes + at * row_bytes
-            for i in range(column, row_bytes, cuda.gridDim.x * cuda.blockDim.x):
-                _store(y, target + i, _load(update, row * row_bytes + i))
+            copy_run(y + target, update + row * row_bytes, row_bytes, column, step)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ...kernels.ref import KernelRef
+from ..symbolic import THREADS, Dim, of_symbol
 
 
 class AnyKernel(Protocol):
@@ -33,9 +34,12 @@ class KernelSet:
         Whether steps have the forms that kernels of the CPU have: convolutions and products with
         epilogues and gates, strips, blocks of bytes. Elsewhere every node of that kind, and every
         group of elementwise nodes, is a step of its own.
+    workers : Dim
+        How many may work on a step at a time, each in memory of its own where it needs some.
     """
 
     has_forms = True
+    workers: Dim = of_symbol(THREADS)
 
     def kernel(self, kernel: AnyKernel) -> AnyKernel:
         """Return what runs a step instead of a kernel of the CPU, from the same record.

@@ -31,7 +31,9 @@ def model_of(
     outputs = [onnx.ValueInfoProto(name=name) for name in nodes[-1].output if name]
     constants = [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()]
     graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    domains = {"": OPSET, "com.microsoft": 1, "ai.onnx.ml": 3}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
 def on_gpu(model: onnx.ModelProto, **options: Any) -> sardonyx.Session:

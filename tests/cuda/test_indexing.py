@@ -6,6 +6,7 @@ import sardonyx
 from onnx import helper
 
 from . import runs
+from .both import same_as_cpu
 from .runs import check, floats, model_of, on_gpu
 
 node = helper.make_node
@@ -111,3 +112,18 @@ def test_sequences_are_reversed(axes):
     session = check([reverse], feeds)
     with pytest.raises(sardonyx.SardonyxError, match="does not allow"):
         session.run(None, {**feeds, "l": feeds["l"] + 1})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "float64"])
+@pytest.mark.parametrize("largest", [0, 1])
+def test_the_largest_of_long_lines(largest, dtype, rng):
+    x = rng.integers(0, 200, (2, 150, 2)).astype(dtype)
+    if dtype[0] == "f":
+        x = x - 100.5
+        x[0, 3:5], x[0, 9], x[1, 7] = np.nan, -np.inf, np.inf
+    for k in (1, 7, 150):
+        top = node("TopK", ["x", "k"], ["v", "i"], axis=1, largest=largest)
+        if dtype[0] == "f":  # NaN counts as the largest, as in numpy's sorting
+            same_as_cpu(top, {"x": x}, {"k": np.array([k])})
+        else:
+            check([top], {"x": x}, {"k": np.array([k])})

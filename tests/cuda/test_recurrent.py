@@ -79,3 +79,22 @@ def test_float64_and_no_steps():
     same_as_cpu(one, x, layer("LSTM", dtype=np.float64))
     for shape in ((0, BATCH, FEATURES), (STEPS, 0, FEATURES)):
         same_as_cpu(one, {"x": floats(*shape)}, layer("LSTM"))
+
+
+@pytest.mark.parametrize("options", [{}, {"direction": "bidirectional"}])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_weights_of_bytes(dtype, options, rng):
+    directions = 1 + bool(options)
+    weights = {}
+    for name, depth in (("w", FEATURES), ("r", SIZE)):
+        info = np.iinfo(dtype)
+        drawn = rng.integers(info.min, info.max + 1, (directions, depth, 4 * SIZE))
+        scales = rng.uniform(0.5, 1, (directions, 4 * SIZE)) / 128
+        weights |= {name: drawn.astype(dtype), f"{name}s": scales.astype(np.float32)}
+        weights[f"{name}z"] = np.full((directions, 4 * SIZE), 3, dtype)
+    weights["b"] = floats(directions, 8 * SIZE)
+    names = ["x", "w", "r", "b", "l", "", "", "", "ws", "wz", "rs", "rz"]
+    one = node("DynamicQuantizeLSTM", names, ["y", "h", "c"], domain="com.microsoft",
+               hidden_size=SIZE, **options)  # fmt: skip
+    feeds = {"x": floats(STEPS, BATCH, FEATURES), "l": np.array([4, 3], np.int32)}
+    same_as_cpu(one, feeds, weights)

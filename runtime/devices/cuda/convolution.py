@@ -24,7 +24,7 @@ from .product import emit_product
 from .tensor_convolution import emit_tensor_convolution
 from .tiles import Tiles
 
-_KINDS = ("f32", "f64", "i32")
+_KINDS = ("f32", "f64", "i32", "u32", "i64", "u64")
 _ORDER = (3, 4, 5, 2, 0, 1)
 """Axes of weights (groups, filters, channels, kd, kh, kw) as the kernel reads them."""
 

@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import Callable
 
 from ....kernels.cuda.kernel import CudaKernel, find
+from ....kernels.cuda.launches import SCRATCHES
 from ....kernels.ref import KernelRef
 from ...emission import Emission
 from ...graph import Node
 from ...ops.convolution import Convolution
 from ...ops.term_attention import Job
+from ...symbolic import THREADS, maximum, of_symbol
 from ..kernel_set import AnyKernel, KernelSet
 from .convolution import emit_convolution, lower_conv
 from .integers import (
@@ -29,6 +31,7 @@ _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
     ("", "MaxPool"): lower_max, ("", "AveragePool"): lower_average,
     ("", "LSTM"): lower_recurrent, ("", "GRU"): lower_recurrent, ("", "RNN"): lower_recurrent,
+    ("com.microsoft", "DynamicQuantizeLSTM"): lower_recurrent,
     ("", "MatMulInteger"): lower_matmul_integer, ("", "QLinearMatMul"): lower_qlinear_matmul,
     ("", "ConvInteger"): lower_conv_integer, ("", "QLinearConv"): lower_qlinear_conv,
 }  # fmt: skip
@@ -38,6 +41,8 @@ class CudaKernels(KernelSet):
     """Kernels of a GPU."""
 
     has_forms = False
+    # A step without a twin is shared by threads of the CPU.
+    workers = maximum(of_symbol(THREADS), SCRATCHES)
 
     def __init__(self) -> None:
         self._twins: dict[KernelRef, CudaKernel | None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,19 @@ import numpy as np
 from ....kernels.cuda.recurrent_layer import recurrent_layer
 from ...emission import Emission
 from ...graph import Node
+from ...ops.pointwise import emit_expression
+from ...ops.quantization import emit_dynamic
 from ...ops.recurrent import initial_state, lengths_of, outputs_of, result_fields, state_fields
-from ...ops.recurrent_layer import INITIAL_C, INITIAL_H, LENGTHS, Layer, X, read_layer
+from ...ops.recurrent_layer import (
+    BYTE_INPUTS,
+    INITIAL_C,
+    INITIAL_H,
+    LENGTHS,
+    Layer,
+    X,
+    has_bytes,
+    read_layer,
+)
 from ...ops.recurrent_weights import Weights, ints_of, reshaped, some, summed
 from ...tensors import Indexed, Tensor
 from .product import emit_product
@@ -19,6 +31,8 @@ from .product import emit_product
 def lower_recurrent(emit: Emission, node: Node) -> None:
     """Emit the steps of a layer, of directions with the same activations together."""
     layer = read_layer(emit, node)
+    if layer.w_bytes is not None:
+        layer = _dequantized(node, layer)
     inputs = _products(emit, node, layer)
     outputs = outputs_of(emit, node, layer)
     for begin, end in layer.ranges:
@@ -28,6 +42,8 @@ def lower_recurrent(emit: Emission, node: Node) -> None:
 def _products(emit: Emission, node: Node, layer: Layer) -> Tensor:
     """Emit the products with the inputs and their biases: (.., .., directions * gates * size)."""
     x, depth = emit.tensor(node.values[X]), ints_of(layer.w.shape)[-1]
+    if has_bytes(node):
+        x = _rounded(emit, node, layer, x)
     columns = layer.directions * layer.gates * layer.size
     weights = _tensor(emit, reshaped(layer.w, (columns, depth)))
     bias: Weights | None = None
@@ -39,6 +55,36 @@ def _products(emit: Emission, node: Node, layer: Layer) -> Tensor:
     right = weights.view((depth, columns), weights.strides[::-1])
     emit_product(emit, x, right, y, None if bias is None else _tensor(emit, bias))
     return y
+
+
+def _dequantized(node: Node, layer: Layer) -> Layer:
+    """Return the layer whose weights are the floats that bytes stand for."""
+    w, r = (_floats(node, layer, *inputs) for inputs in BYTE_INPUTS)
+    return replace(layer, w=w, r=r, w_bytes=None, r_bytes=None)
+
+
+def _floats(node: Node, layer: Layer, weights: int, scale: int, zero: int) -> np.ndarray:
+    """Return (directions, gates, size, depth) of bytes (directions, depth, gates * size)."""
+    array, scales, zeros = (node.required(index).array() for index in (weights, scale, zero))
+    directions, depth, _ = array.shape
+    by_column = (directions, 1, -1)
+    whole = array.astype(np.float32) - zeros.astype(np.float32).reshape(by_column)
+    floats = (whole * scales.reshape(by_column)).reshape(directions, depth, layer.gates, layer.size)
+    return np.ascontiguousarray(floats.transpose(0, 2, 3, 1))
+
+
+def _rounded(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
+    """Emit the inputs of all steps as the bytes of one scale stand for them."""
+    x = emit.ordered(x)
+    rows = emit.new(x.shape, "uint8", name=f"{node.name}.bytes")
+    scale, zero = emit.new((), "float32"), emit.new((), "uint8")
+    lengths = None
+    if not layer.is_batch_first:
+        lengths = lengths_of(emit, node, x.shape[1])
+    emit_dynamic(emit, x, (rows, scale, zero), lengths=lengths)
+    floats = emit.new(x.shape, "float32", name=f"{node.name}.rounded")
+    emit_expression(emit, "mul(to_f32(sub(to_i32(x0),to_i32(x1))),x2)", floats, [rows, zero, scale])
+    return floats
 
 
 def _tensor(emit: Emission, weights: Weights) -> Tensor:
@@ -67,7 +113,7 @@ def _emit_directions(
     emit.step(
         recurrent_layer(
             layer.cell, layer.names_of(begin), layer.options, int(layer.clip is not None),
-            layer.kind,
+            layer.kind, int(has_bytes(node)),
         ),
         outputs=[results[name] for name in ("y", "last_h", "last_c") if results[name] is not None],
         indexed=None if lengths is None else Indexed(node.required(LENGTHS).name, (steps + 1,)),
