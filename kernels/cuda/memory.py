@@ -38,6 +38,7 @@ def _is_simulated() -> bool:
 IS_SIMULATED = _is_simulated()
 """Whether kernels run in numba's simulator, as the environment said when numba was imported."""
 
+
 def _table(name: str, kinds: Iterable[str]) -> dict[str, Any]:
     """Return a table of functions that kernels call, by the types of elements."""
     if IS_SIMULATED:
@@ -95,6 +96,7 @@ def several(kind: str, count: int) -> tuple[Any, Any]:
         return Deferred(find)
 
     return found(0), found(1)
+
 
 SCOPE: dict[str, Any] = {f"load_{kind}": LOAD[kind] for kind in KINDS} | {
     f"store_{kind}": STORE[kind] for kind in KINDS

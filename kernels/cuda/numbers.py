@@ -66,9 +66,13 @@ def _of_turns(name: str) -> Any:
     if IS_SIMULATED:
         function = getattr(np, name)
         return lambda halves: function(np.pi * halves)
-    from numba.cuda import libdevice
 
-    return getattr(libdevice, f"{name}pi")
+    def find() -> Any:
+        from numba.cuda import libdevice
+
+        return getattr(libdevice, f"{name}pi")
+
+    return Deferred(find)
 
 
 def _rounding(name: str, kind: str) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..fields import Pointer
 from ..registry import INVALID_NUMBER
+from .deferred import Deferred
 from .functions import device_function
 from .kernel import Body, cuda_factory
 from .launches import elements_of
@@ -25,11 +26,13 @@ def _simulated_power(exponent: Any) -> Any:
     return _D(10) ** exponent
 
 
-_power_of_ten: Any = _simulated_power
-if not IS_SIMULATED:
+def _compiled_power() -> Any:
     from numba.cuda import libdevice
 
-    _power_of_ten = libdevice.exp10
+    return libdevice.exp10
+
+
+_power_of_ten: Any = _simulated_power if IS_SIMULATED else Deferred(_compiled_power)
 
 
 @cuda_factory

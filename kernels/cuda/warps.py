@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .deferred import Deferred
 from .memory import IS_SIMULATED
 from .threads import cuda
 
@@ -29,9 +30,13 @@ def exchange(way: str, dtype: Any) -> Any:
     """
     if IS_SIMULATED:
         return _simulated(way, dtype)
-    from .intrinsics import shuffle
 
-    return shuffle({"xor": "bfly", "up": "up"}[way], np.dtype(dtype).name)
+    def find() -> Any:
+        from .intrinsics import shuffle
+
+        return shuffle({"xor": "bfly", "up": "up"}[way], np.dtype(dtype).name)
+
+    return Deferred(find)
 
 
 def _simulated(way: str, dtype: Any) -> Any:
