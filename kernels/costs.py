@@ -155,14 +155,24 @@ class StreamCosts(NamedTuple):
         """
         return 4 * LANES * self.memory
 
-    def bytes_ahead(self) -> int:
-        """Return how many bytes of a stream are under way from memory at a time: a power of two.
+    def bytes_under_way(self) -> int:
+        """Return how many bytes of a stream are under way from memory: a power of two.
 
-        So far ahead of its use a line has to be asked for, to be there in time: in twice the
-        latency, since a line takes longer while memory is busy.
+        So far ahead of their use tiles ask for weights of a stream that the processor follows, too.
         """
-        under_way = 2 * self.latency / max(self.memory, 1e-9)
-        return 1 << min(max(round(math.log2(max(under_way, 1.0))), 10), 14)
+        return self._within(self.latency)
+
+    def bytes_ahead(self) -> int:
+        """Return how far ahead of its use a line is asked for to be there in time.
+
+        In twice the latency, since a line takes longer while memory is busy.
+        """
+        return self._within(2 * self.latency)
+
+    def _within(self, time: float) -> int:
+        """Return the bytes that memory hands out meanwhile, as a power of two."""
+        count = time / max(self.memory, 1e-9)
+        return 1 << min(max(round(math.log2(max(count, 1.0))), 10), 14)
 
 
 class SharingCosts(NamedTuple):

@@ -116,10 +116,11 @@ def tile_fields(
     make = amx_table if by_amx else tile_table
     table = make(nv, rows, kind, ending)
     tail_table = table if tail == nv else make(tail, rows, kind, ending)
-    latency = round(machine_costs().streams.latency)
+    streams = machine_costs().streams
     return {
         "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table,
-        "panel_bytes": packing.panel_bytes(mr, nv), "latency": latency,
+        "panel_bytes": packing.panel_bytes(mr, nv), "latency": round(streams.latency),
+        "bytes_ahead": streams.bytes_under_way(),
     }  # fmt: skip
 
 
