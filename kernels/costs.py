@@ -130,7 +130,8 @@ class StreamCosts(NamedTuple):
     latency
         From asking for a line of memory until it is there.
     weights
-        In no cache, where tiles multiply few pixels by them: a stream with fewer lines under way.
+        Of weights in no cache that a single tile multiplies: beside its products, which take as long
+        as without. Other tiles compute while weights of the next panel are under way.
     """
 
     near: float

@@ -38,7 +38,7 @@ from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 6
+_VERSION = 7
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -145,7 +145,7 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     if stores is not None:
         costs = costs._replace(tile_stores=stores)
     progress("streams of weights")
-    weights = streamed_weight_cost()
+    weights = streamed_weight_cost(costs)
     progress("steps that compute nothing")
     per_ns = ceilings.gflops / (2 * LANES)
     costs = costs._replace(
