@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .costs import Costs, SharingCosts, StreamCosts, TileCosts, WinogradCosts
+from .costs import Costs, SharingCosts, StreamCosts, TileCosts, VectorCosts, WinogradCosts
 from .target import Target
 
 
@@ -52,6 +52,7 @@ _ONE_UNIT = Costs(
     floats=WinogradCosts(1.004, 1.022, 0.815, 1.069, 62.5, 258.0),
     byte_words=WinogradCosts(1.0, 1.025, 0.599, 1.117, 0.0, 0.0),
     streams=StreamCosts(0.032, 0.04, 0.12, 245.0, 0.06),
+    vectors=VectorCosts(0.98, 3.0, 2.1, 26.0),
     reload=0.0,
     step=80.0,
     tile_stores=3.0,
@@ -62,6 +63,7 @@ _TWO_UNITS = Costs(
     floats=WinogradCosts(1.046, 1.05, 1.073, 1.077, 0.0, 776.0),
     byte_words=WinogradCosts(1.202, 1.025, 0.288, 1.261, 0.0, 815.0),
     streams=StreamCosts(0.064, 0.08, 0.22, 490.0, 0.15),
+    vectors=VectorCosts(0.94, 4.3, 1.8, 43.0),
     reload=0.0,
     step=80.0,
     tile_stores=3.0,
@@ -72,6 +74,7 @@ _AVX2 = Costs(
     floats=WinogradCosts(1.01, 1.033, 1.094, 2.765, 0.0, 415.0),
     byte_words=WinogradCosts(1.189, 1.058, 0.99, 3.029, 0.0, 411.0),
     streams=StreamCosts(0.064, 0.08, 0.22, 490.0, 0.15),
+    vectors=VectorCosts(0.95, 6.1, 2.8, 53.0),
     reload=0.15,
     step=80.0,
     tile_stores=3.0,

@@ -30,6 +30,7 @@ from ..runtime.engine import Engine
 from ..runtime.ops.winograd_costs import Layer, count_matrices, count_tiles, counts
 from ..runtime.options import checked_options, sorted_choices
 from ..runtime.program_cache import open_program
+from .pass_trials import product_runs
 from .vector_trials import ROUNDS, VECTORS, vector_runs
 
 _DEPTHS = 16, 64
@@ -192,6 +193,12 @@ def vector_costs() -> dict[str, float]:
     }
 
 
+def widened_cost() -> float:
+    """Run products of few rows; what a vector of float16 costs more than one of float32."""
+    floats, halves = _in_units(list(product_runs().values()))
+    return round(max(halves - floats, 0.0) / (VECTORS * ROUNDS), 3)
+
+
 def _unit_run() -> Callable[[], Any]:
     """Return what does `_UNIT_ROUNDS` times `_UNIT_CHAINS` multiply-adds."""
     kernel = busy("float32")
@@ -203,6 +210,12 @@ def _unit_run() -> Callable[[], Any]:
         call(record.ctypes.data)
 
     return run
+
+
+def unit_rate() -> float:
+    """Return the multiply-adds of vectors that a core does in a nanosecond."""
+    (ns,) = least_times([_unit_run()], _BURSTS * _TURNS)
+    return _UNIT_ROUNDS * _UNIT_CHAINS / ns
 
 
 def _in_units(runs: Sequence[Callable[[], Any]]) -> list[float]:

@@ -214,9 +214,7 @@ def counts(
     return points, math.prod(len(side[0].b) for side in sides)
 
 
-def count_matrices(
-    tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
-) -> int:
+def count_matrices(tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]) -> int:
     """Count the matrices of weights that all points have, of which those of a tap share one."""
     sides = [
         cook_toom.components(m, r, stride)
