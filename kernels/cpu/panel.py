@@ -9,7 +9,7 @@ from numba import njit
 from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
-from ..target import LANES
+from ..target import L2_BYTES, LANES
 from .sum_stores import FIRST
 from .tile import TILE
 
@@ -102,8 +102,8 @@ def run_panel(
         store_i64(words, TILE.b, at)
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
         share = (block_bytes + tile_steps - 1) // tile_steps
-        # What is read once and in order is fetched by the processor itself.
-        streamed = block_bytes > 2 * panel_bytes
+        # No cache holds such a block and the next one; processors fetch what is read in order.
+        streamed = block_bytes > max(2 * panel_bytes, L2_BYTES // 2)
         ahead, moved = (at, 0) if streamed else (at + block_bytes, share)
         if is_single:
             ahead, moved = at + bytes_ahead, panel * itemsize

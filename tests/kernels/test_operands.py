@@ -71,3 +71,14 @@ def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
 def test_tiles_of_pairs_leave_a_register_for_products():
     for rows, nv in packing.rank_tiles(96, 88, 8, kind="i16"):
         assert nv == 1 or rows * nv + nv + 2 <= operands.REGISTERS
+
+
+@pytest.mark.parametrize("mr", [1, 2, 4, 6, 7, 14])
+def test_rows_of_a_long_row_take_no_more_tiles_than_it_has(mr: int) -> None:
+    """The last row is not much narrower than others."""
+    for total in [*range(1, 200), 784, 12_544]:
+        width = packing.flat_width(total, mr)
+        count = -(-total // width)
+        last = total - (count - 1) * width
+        tiles = (count - 1) * -(-width // mr) + -(-last // mr)
+        assert tiles == -(-total // mr) and 2 * last >= min(width, total)
