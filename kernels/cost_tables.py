@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .costs import Costs, SharingCosts, StreamCosts, TileCosts, WinogradCosts
+from .costs import Costs, SharingCosts, StreamCosts, TileCosts, VectorCosts, WinogradCosts
 from .target import Target
 
 
@@ -51,7 +51,8 @@ _ONE_UNIT = Costs(
     tile=TileCosts(0.987, 0.0, 0.0, 0.055, 1.149, 1.371, 0.0, 4.928, 0.0, 12.0),
     floats=WinogradCosts(1.004, 1.022, 0.815, 1.069, 62.5, 258.0),
     byte_words=WinogradCosts(1.0, 1.025, 0.599, 1.117, 0.0, 0.0),
-    streams=StreamCosts(0.032, 0.04, 0.11, 245.0, 0.16),
+    streams=StreamCosts(0.032, 0.04, 0.12, 245.0, 0.06),
+    vectors=VectorCosts(0.98, 3.0, 2.1, 26.0),
     reload=0.0,
     step=80.0,
     tile_stores=3.0,
@@ -61,7 +62,8 @@ _TWO_UNITS = Costs(
     tile=TileCosts(0.934, 0.24, 0.17, 0.81, 3.55, 0.0, 6.49, 0.0, 0.0, 8.0),
     floats=WinogradCosts(1.046, 1.05, 1.073, 1.077, 0.0, 776.0),
     byte_words=WinogradCosts(1.202, 1.025, 0.288, 1.261, 0.0, 815.0),
-    streams=StreamCosts(0.06, 0.08, 0.21, 490.0, 0.3),
+    streams=StreamCosts(0.064, 0.08, 0.22, 490.0, 0.15),
+    vectors=VectorCosts(0.94, 4.3, 1.8, 43.0),
     reload=0.0,
     step=80.0,
     tile_stores=3.0,
@@ -71,7 +73,8 @@ _AVX2 = Costs(
     tile=TileCosts(0.689, 0.448, 0.537, 0.686, 4.72, 0.0, 4.82, 0.0, 0.247, 8.0),
     floats=WinogradCosts(1.01, 1.033, 1.094, 2.765, 0.0, 415.0),
     byte_words=WinogradCosts(1.189, 1.058, 0.99, 3.029, 0.0, 411.0),
-    streams=StreamCosts(0.06, 0.08, 0.21, 490.0, 0.3),
+    streams=StreamCosts(0.064, 0.08, 0.22, 490.0, 0.15),
+    vectors=VectorCosts(0.95, 6.1, 2.8, 53.0),
     reload=0.15,
     step=80.0,
     tile_stores=3.0,

@@ -9,6 +9,8 @@ of threads are in nanoseconds. Whoever chooses between forms of a step asks ``ma
 - `WinogradCosts`: Winograd's forms beside the direct one (``runtime.ops.winograd_costs``);
 - `StreamCosts`: passes over data that another form goes without: strips of rows, gates, images that
   become bytes, halves or wide pixels (``runtime.strips``, ``runtime.ops.gates`` and others);
+- `VectorCosts`: what else vectors do: weights that are widened, operands that are rounded,
+  transpositions and pooling (``runtime.ops.bfloats``, ``runtime.ops.planes`` and others);
 - `SharingCosts`: which steps threads share (``cpu.executor``).
 
 The coefficients are those of a least-squares fit without negative ones (``tools.cost_fit``), as
@@ -130,7 +132,8 @@ class StreamCosts(NamedTuple):
     latency
         From asking for a line of memory until it is there.
     weights
-        In no cache, where tiles multiply few pixels by them: a stream with fewer lines under way.
+        Of weights in no cache that a single tile multiplies, beside its products. Other tiles
+        compute while weights of the next panel are under way.
     """
 
     near: float
@@ -155,14 +158,45 @@ class StreamCosts(NamedTuple):
         """
         return 4 * LANES * self.memory
 
-    def bytes_ahead(self) -> int:
-        """Return how many bytes of a stream are under way from memory at a time: a power of two.
+    def bytes_under_way(self) -> int:
+        """Return how many bytes of a stream are under way from memory: a power of two.
 
-        So far ahead of its use a line has to be asked for, to be there in time: in twice the
-        latency, since a line takes longer while memory is busy.
+        So far ahead of their use tiles ask for weights of a stream that the processor follows, too.
         """
-        under_way = 2 * self.latency / max(self.memory, 1e-9)
-        return 1 << min(max(round(math.log2(max(under_way, 1.0))), 10), 14)
+        return self._within(self.latency)
+
+    def bytes_ahead(self) -> int:
+        """Return how far ahead of its use a line is asked for to be there in time.
+
+        In twice the latency, since a line takes longer while memory is busy.
+        """
+        return self._within(2 * self.latency)
+
+    def _within(self, time: float) -> int:
+        """Return the bytes that memory hands out meanwhile, as a power of two."""
+        count = time / max(self.memory, 1e-9)
+        return 1 << min(max(round(math.log2(max(count, 1.0))), 10), 14)
+
+
+class VectorCosts(NamedTuple):
+    """Coefficients of vectors of float32 that other steps take than tiles.
+
+    Attributes
+    ----------
+    widened
+        One of float16 that products widen, beyond one that they load.
+    rounded
+        One that is loaded, rounded to bfloat16 and stored.
+    turned
+        One of a transposition, beside the stream of what is read and written.
+    pooled_row
+        A row of the result where planes are pooled, beside its vectors.
+    """
+
+    widened: float
+    rounded: float
+    turned: float
+    pooled_row: float
 
 
 class SharingCosts(NamedTuple):
@@ -181,6 +215,11 @@ class SharingCosts(NamedTuple):
     bytes_per_ns: int
     alone_ns: int
 
+    @property
+    def operations_alone(self) -> int:
+        """Operations of a part that is worth another thread's time."""
+        return self.operations_per_ns * self.alone_ns
+
 
 class Costs(NamedTuple):
     """Cost model of a processor; see the module.
@@ -194,6 +233,8 @@ class Costs(NamedTuple):
         and two times as fast as float32.
     streams
         Of data in caches and memory.
+    vectors
+        Of vectors outside tiles.
     reload
         A vector of weights that a tile takes from the second-level cache, beyond what it takes from
         the first.
@@ -210,6 +251,7 @@ class Costs(NamedTuple):
     floats: WinogradCosts
     byte_words: WinogradCosts
     streams: StreamCosts
+    vectors: VectorCosts
     reload: float
     step: float
     tile_stores: float
@@ -230,7 +272,7 @@ class Costs(NamedTuple):
         """
         fields = json.loads(line)
         kinds = (
-            TileCosts, WinogradCosts, WinogradCosts, StreamCosts, float, float, float,
+            TileCosts, WinogradCosts, WinogradCosts, StreamCosts, VectorCosts, float, float, float,
             SharingCosts,
         )  # fmt: skip
         try:

@@ -78,7 +78,8 @@ class Tiles(NamedTuple):
 
     ``tail_tiles`` are for the last panel of output channels, ``tiles`` for all before it. The tiles
     of a panel take about ``panel_bytes`` of its weights at a time, which a cache holds. ``latency``
-    are multiply-adds of vectors in the time of a line from memory.
+    are multiply-adds of vectors in the time of a line from memory, and ``bytes_ahead`` those of a
+    stream that are under way from there at a time.
     """
 
     mr: int
@@ -87,6 +88,7 @@ class Tiles(NamedTuple):
     tail_tiles: Pointer
     panel_bytes: int
     latency: int
+    bytes_ahead: int
 
 
 class Scaled(NamedTuple):

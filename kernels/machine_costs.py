@@ -14,7 +14,7 @@ from .folders import warn_once
 from .storage import forget, recalled, remembered, replaced
 from .target import target
 
-_VERSION = 6
+_VERSION = 8
 """Of what is measured: answers of other versions are not read."""
 _given: ContextVar[Costs | None] = ContextVar("costs", default=None)
 """Costs that stand for the machine's (`costs_given`)."""

@@ -33,6 +33,7 @@ from .devices.kernel_set import AnyKernel
 from .flows import Flows
 from .graph import Info, Node
 from .inplace import Inplace
+from .memory import new_weights
 from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
@@ -392,7 +393,7 @@ class Assembler:
         )
 
     def _weight_blob(self) -> np.ndarray:
-        blob = np.zeros(self._weight_bytes, np.uint8)
+        blob = new_weights(self._weight_bytes)
         at = 0
         self._weights.reverse()
         while self._weights:

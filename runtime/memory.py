@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import KernelError
 from .element_types import NARROW
 
+CACHE_LINE = 64
 _HUGE_PAGE = 2 << 20
 # Linux since 5.14; elsewhere the call fails and pages are mapped as they are touched.
 _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
@@ -95,6 +96,21 @@ def new_arena(size: int) -> np.ndarray:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         _advise(arena, mmap.MADV_HUGEPAGE)
     return arena
+
+
+def new_weights(size: int) -> np.ndarray:
+    """Return ``size`` bytes of zeros for weights, at a cache line and in huge pages where they fit.
+
+    Vectors of weights that lie otherwise are in two lines each, and the pages of a stream of them,
+    which are read once in a run, are looked up anew: with pages of 4 KiB that takes as long as
+    reading them, in virtual machines.
+    """
+    room = new_arena(size + CACHE_LINE)
+    first = -room.__array_interface__["data"][0] % CACHE_LINE
+    weights = room[first : first + size]
+    if room.nbytes < _HUGE_PAGE:
+        weights[:] = 0
+    return weights
 
 
 def prefault(array: np.ndarray, *, writable: bool) -> None:

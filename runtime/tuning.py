@@ -240,8 +240,9 @@ def compare_forms(
 ) -> tuple[Layer, ...]:
     """Measure the forms of a model's layers as `tuned` does; nothing follows from it.
 
-    Where the cost model's form seems much slower than another, all are measured again: other work
-    on the machine may have disturbed one of them.
+    Where the cost model's form seems much slower than another, all are measured again, by programs
+    that are opened anew: other work on the machine may have disturbed one of them, and weights that
+    lie elsewhere in memory may take longer to read.
 
     Returns
     -------
@@ -251,11 +252,11 @@ def compare_forms(
     trial = _Trial(source, options, threads, sizes)
     chosen = trial.fastest(progress)
     progress("the fastest together")
-    winners, final, before, after = trial.confirmed(chosen)
+    winners, _, before, after = trial.confirmed(chosen)
     found = [trial.layers(winners, before, after)]
     while len(found) < _REPEATS and any(each.ratio > _SUSPECT for each in _medians(found)):
         progress("the fastest together, again")
-        found.append(trial.layers(winners, *_compared(trial.base, final, trial.feeds)))
+        found.append(trial.layers(winners, *trial.compared(winners)))
     return _medians(found)
 
 
@@ -333,6 +334,11 @@ class _Trial:
             final = self._with_choices(winners) if winners else self.base
             before, after = _compared(self.base, final, self.feeds)
         return winners, final, before, after
+
+    def compared(self, winners: Mapping[str, str]) -> tuple[_Times, _Times]:
+        """Measure the cost model's forms and others together, by programs that are opened anew."""
+        pair = self._with_choices({}), self._with_choices(winners)
+        return _compared(*pair, self.feeds)
 
     def layers(
         self, winners: Mapping[str, str], before: _Times, after: _Times

@@ -20,7 +20,7 @@ from ..kernels.machine_costs import (
     processor_text,
 )
 from ..kernels.storage import recalled, replaced
-from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
+from ..kernels.target import EMBEDDED_BROADCAST, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
 from .cost_trials import (
     LayerTrial,
@@ -28,17 +28,20 @@ from .cost_trials import (
     reload_cost,
     streamed_weight_cost,
     tile_costs,
+    unit_rate,
     vector_costs,
+    widened_cost,
 )
 from .latency_trial import latency_ns
 from .least_squares import nonnegative_least_squares
+from .pass_trials import pass_costs
 from .roofline import SIZES, Roofline, roofline
 from .sharing_trials import Sharing, sharing_trial, step_ns
 from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 6
+_VERSION = 8
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -145,14 +148,17 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     if stores is not None:
         costs = costs._replace(tile_stores=stores)
     progress("streams of weights")
-    weights = streamed_weight_cost()
+    weights = streamed_weight_cost(costs)
     progress("steps that compute nothing")
-    per_ns = ceilings.gflops / (2 * LANES)
+    per_ns = unit_rate()
+    rounded = vectors["store of float32 as bf16"]
     costs = costs._replace(
         streams=_streams(ceilings, per_ns, latency_ns())._replace(weights=weights),
         reload=reload_cost(),
         step=round(step_ns() * per_ns, 1),
     )
+    progress("passes over data")
+    costs = costs._replace(vectors=pass_costs(costs, widened_cost(), rounded, per_ns))
     return Measured(costs, fits, tiles, vectors, sharing)
 
 

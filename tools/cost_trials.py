@@ -16,18 +16,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..kernels.amx_permission import has_amx
 from ..kernels.compiler import native_function
+from ..kernels.costs import Costs
 from ..kernels.cpu import amx_tile, packing
 from ..kernels.cpu.operands import most_rows, operand_form, tile_run
 from ..kernels.cpu.tile import FEW_ROWS, OPERANDS, tile
 from ..kernels.cpu.units import busy
+from ..kernels.machine_costs import costs_given
 from ..kernels.precompile import compile_all
 from ..kernels.target import L1_BYTES, L2_BYTES, LANES
 from ..kernels.trials import least_times
 from ..runtime.choices import Form
 from ..runtime.engine import Engine
-from ..runtime.ops.winograd_costs import Layer, count_tiles, counts
+from ..runtime.ops.winograd_costs import Layer, count_matrices, count_tiles, counts
 from ..runtime.options import checked_options, sorted_choices
 from ..runtime.program_cache import open_program
+from .pass_trials import product_runs
 from .vector_trials import ROUNDS, VECTORS, vector_runs
 
 _DEPTHS = 16, 64
@@ -190,6 +193,12 @@ def vector_costs() -> dict[str, float]:
     }
 
 
+def widened_cost() -> float:
+    """Run products of few rows; what a vector of float16 costs more than one of float32."""
+    floats, halves = _in_units(list(product_runs().values()))
+    return round(max(halves - floats, 0.0) / (VECTORS * ROUNDS), 3)
+
+
 def _unit_run() -> Callable[[], Any]:
     """Return what does `_UNIT_ROUNDS` times `_UNIT_CHAINS` multiply-adds."""
     kernel = busy("float32")
@@ -201,6 +210,12 @@ def _unit_run() -> Callable[[], Any]:
         call(record.ctypes.data)
 
     return run
+
+
+def unit_rate() -> float:
+    """Return the multiply-adds of vectors that a core does in a nanosecond."""
+    (ns,) = least_times([_unit_run()], _BURSTS * _TURNS)
+    return _UNIT_ROUNDS * _UNIT_CHAINS / ns
 
 
 def _in_units(runs: Sequence[Callable[[], Any]]) -> list[float]:
@@ -244,16 +259,21 @@ def layer_trials() -> list[LayerTrial]:
     return tried([*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)])
 
 
-def streamed_weight_cost() -> float:
-    """Run layers of few pixels that wait for their weights; what a byte of these takes."""
-    trials = tried(_STREAMED, lambda _: [_STREAMED_FORM])
-    numbers = sum(
-        counts(form.sizes, layer.layer.kernel, layer.layer.strides)[0]
-        * layer.channels
-        * layer.filters
-        for layer, form, _ in trials
-    )
-    return round(sum(min(trial.costs) for trial in trials) / (4 * numbers), 4)
+def streamed_weight_cost(costs: Costs) -> float:
+    """Run layers whose weights meet a single tile; what a byte of these takes beside products.
+
+    ``costs`` say what all else takes.
+    """
+    free = costs._replace(streams=costs.streams._replace(weights=0.0))
+    beside, count = 0.0, 0
+    with costs_given(free):
+        for layer, form, times in tried(_STREAMED, lambda _: [_STREAMED_FORM]):
+            sizes, own = form.sizes, layer.layer
+            tiles = count_tiles((1, layer.size, layer.size), sizes)
+            beside += min(times) - own.by_tiles(sizes, tiles).at(tiles)
+            matrices = count_matrices(sizes, own.kernel, own.strides)
+            count += 4 * matrices * layer.channels * layer.filters
+    return round(max(beside / count, 0.0), 4)
 
 
 def tried(

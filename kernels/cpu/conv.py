@@ -260,7 +260,7 @@ def convolve(
                     last_width if full_rows < h1 - h0 else 0, tile.mr, segments0,
                     length if last > first else 0, block0, block_length, tap == first,
                     ends if tap >= last - 1 else 0, itemsize, tile.panel_bytes,
-                    tile.latency if not copied and index == panel_first else 0,
+                    tile.latency if not copied and index == panel_first else 0, tile.bytes_ahead,
                 )  # fmt: skip
         if after.epilogue != 0:
             group, p = panel_first // panels, panel_first % panels

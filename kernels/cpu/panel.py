@@ -9,7 +9,7 @@ from numba import njit
 from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
-from ..target import LANES
+from ..target import L2_BYTES, LANES
 from .sum_stores import FIRST
 from .tile import TILE
 
@@ -70,21 +70,22 @@ def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
     block0: int, block_length: int, begins: bool, ends: int, itemsize: int, panel_bytes: int,
-    latency: int,
+    latency: int, bytes_ahead: int,
 ) -> None:  # fmt: skip
     """Run a reduction of one panel, a block that stays in cache at a time.
 
     ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
     strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
     are added to what ``c`` holds. Tiles prefetch weights of the next block or, if there is a
-    ``latency`` (multiply-adds of vectors), rows that the panel is the first to read. ``ends`` are
+    ``latency`` (multiply-adds of vectors), rows that the panel is the first to read. A single tile
+    prefetches what lies ``bytes_ahead`` of its weights, which nothing has asked for. ``ends`` are
     the tile's flags of its last block: 0 where sums go on, and the activation is not applied yet.
     """
     segments1, step = load_i64(words, TILE.s1), load_i64(words, TILE.sa0)
     row_tiles = (width + mr - 1) // mr
     all_rows = rows + (1 if last_width > 0 else 0)
-    tiles_ahead = 0
-    if latency > 0 and block0 >= segments0 and 0 < length <= block_length:
+    is_single, tiles_ahead = all_rows * row_tiles == 1, 0
+    if latency > 0 and not is_single and block0 >= segments0 and 0 < length <= block_length:
         vectors = (panel * itemsize + LANES * 4 - 1) // (LANES * 4)
         each = segments0 * segments1 * length * vectors * mr
         tiles_ahead = min(1 + (latency + each - 1) // each, _MOST_AHEAD)
@@ -101,10 +102,13 @@ def run_panel(
         store_i64(words, TILE.b, at)
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
         share = (block_bytes + tile_steps - 1) // tile_steps
-        # What is read once and in order is fetched by the processor itself.
-        streamed = block_bytes > 2 * panel_bytes
-        store_i64(words, TILE.ahead, at if streamed else at + block_bytes)
-        store_i64(words, TILE.ahead_step, 0 if streamed else share)
+        # No cache holds such a block and the next one; processors fetch what is read in order.
+        streamed = block_bytes > max(2 * panel_bytes, L2_BYTES // 2)
+        ahead, moved = (at, 0) if streamed else (at + block_bytes, share)
+        if is_single:
+            ahead, moved = at + bytes_ahead, panel * itemsize
+        store_i64(words, TILE.ahead, ahead)
+        store_i64(words, TILE.ahead_step, moved)
         start = a + (s0 * step + k0) * itemsize
         if rows > 0:
             run_tiles(tiles, words, start, c, residual, width, rows, mr, itemsize,

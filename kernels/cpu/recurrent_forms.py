@@ -26,8 +26,10 @@ from .operands import max_rows, operand_form
 from .recurrent_products import product_with_halves, product_with_panels
 from .tile import tile
 
-_GATES, _UNITS, _BATCH, _STEPS = 4, 128, 16, 64
+_GATES, _UNITS, _BATCH = 4, 128, 16
 """A LSTM in which both forms of its products fit the second-level cache."""
+_BATCHES, _LENGTHS = (2, 4, 8, 12, 16), (4, 8, 16, 64)
+"""Sequences and steps of trials; fewer are not joined."""
 _TURNS = 30
 _ROW_STEPS = 16
 """Steps of a trial with one row."""
@@ -121,26 +123,33 @@ def _try_fetching(place: str) -> int:
     return fastest(forms, _TURNS)
 
 
-@functools.cache
-def joining_pays() -> bool:
+def joining_pays(batch: int, steps: int | None) -> bool:
     """Tell whether products with inputs and states at once are faster than one product before.
 
-    Measured on the first use on a machine, of a layer whose weights fit the second-level cache.
+    Measured on the first use on a machine, of a layer whose weights fit the second-level cache, of
+    as many sequences and steps (None: many) as a trial has that has no more.
     """
-    question = f"joined products\n{environment_key()}"
-    return remembered(question, lambda: str(_try_joining())) == "1"
+    rows = max((each for each in _BATCHES if each <= batch), default=0)
+    length = max((each for each in _LENGTHS if steps is None or each <= steps), default=0)
+    return rows * length > 0 and _joining_pays(rows, length)
 
 
-def _try_joining() -> int:
+@functools.cache
+def _joining_pays(rows: int, steps: int) -> bool:
+    question = f"joined products of {rows} rows, {steps} steps\n{environment_key()}"
+    return remembered(question, lambda: str(_try_joining(rows, steps))) == "1"
+
+
+def _try_joining(rows: int, steps: int) -> int:
     trial, panels = Products(), _UNITS // LANES
-    before, inputs = trial.run(_STEPS * _BATCH, _UNITS, panels, 1, False)
+    before, inputs = trial.run(steps * rows, _UNITS, panels, 1, False)
     fetches = fetching_pays(_UNITS * _UNITS * _GATES * 4)
-    steps, _ = trial.run(_BATCH, _UNITS, panels, _STEPS, fetches, inputs)
-    both, _ = trial.run(_BATCH, 2 * _UNITS, panels, _STEPS, True)
+    apart_steps, _ = trial.run(rows, _UNITS, panels, steps, fetches, inputs)
+    both, _ = trial.run(rows, 2 * _UNITS, panels, steps, True)
 
     def apart() -> None:
         before()
-        steps()
+        apart_steps()
 
     return fastest([apart, both], _TURNS)
 

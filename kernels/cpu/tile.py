@@ -95,7 +95,7 @@ class Tile(SumStores):
         self.is_half = ending == "halves"
         # Every such operand is a load, of which few rows would then have too many.
         self.embedded = EMBEDDED_BROADCAST and operand == "memory" and mr > FEW_ROWS
-        self.fetches = -(-nv * LANES * 4 // _LINE) if HAS_MASKS else 1
+        self.fetches = -(-nv * LANES * 4 // _LINE) if HAS_MASKS or mr == 1 else 1
 
     def start(self, c: Any) -> list[Any]:
         """Accumulators: bias (or zero) at the first block of the reduction, else c."""
@@ -134,8 +134,8 @@ class Tile(SumStores):
 
         Every step of it prefetches what comes later (`panel`): as many lines as it uses itself,
         spread over its share, which is so much where a panel meets a single tile. AVX2's tiles,
-        which loads bound, ask for one, as many as those of two vectors use. Returns the address of
-        the next line to prefetch, and the sums.
+        which loads bound, ask for one, as many as those of two vectors use, unless they have a
+        single row. Returns the address of the next line to prefetch, and the sums.
         """
         builder, args = self.builder, self.args
         b = builder.inttoptr(args.b, BYTE)
@@ -159,9 +159,8 @@ class Tile(SumStores):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             panel, ahead, *pointers = carried[: 2 + len(groups)]
             sums = list(carried[2 + len(groups) :])
-            if self.mr > 1:  # a single row waits for its own weights
-                for part in range(self.fetches):
-                    simd.prefetch_line(builder, self.address(ahead, parts[part]))
+            for part in range(self.fetches):
+                simd.prefetch_line(builder, self.address(ahead, parts[part]))
             weights = [
                 self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)
             ]

@@ -146,7 +146,7 @@ def _multiply_points(
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
                 0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, LAST, 4,
-                tile.panel_bytes, 0,
+                tile.panel_bytes, 0, tile.bytes_ahead,
             )  # fmt: skip
 
 

@@ -7,10 +7,13 @@ their own, which all that read them share.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
 from ...kernels.cpu.bfloats import bfloat_pairs, bfloat_rows
+from ...kernels.machine_costs import machine_costs
+from ...kernels.target import LANES
 from ...kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
 from ...notes import PRECISION_NOTE
 from ..emission import Emission
@@ -24,10 +27,9 @@ from .quads import channel_words
 
 MATRIX_PRODUCTS = ("Gemm", "MatMul")
 PRODUCT_OPERATORS = ("Conv", "ConvTranspose", *MATRIX_PRODUCTS)
-_LEAST_CHANNELS = 8
-"""Fewer are rounded more slowly than vectors of them."""
-_LEAST_USES = 48
-"""Products of a rounded number that take as long, in float32, as rounding it."""
+_LEAST_SPEED = 2.0
+"""Speed that products are taken for where a session asks for them without a unit that is faster: a
+word has two numbers."""
 
 
 def may_round(emit: Emission, conv: Convolution) -> bool:
@@ -41,9 +43,23 @@ def may_round(emit: Emission, conv: Convolution) -> bool:
         return False
     if conv.x.dtype == "bfloat16" and weights.shape[-4] % 2 == 0:
         return True  # it is rounded already
-    if weights.shape[-4] < _LEAST_CHANNELS:
-        return False
-    return weights.shape[-5] // conv.groups * conv.window.taps >= _LEAST_USES
+    return _gains(conv, weights)
+
+
+def _gains(conv: Convolution, weights: np.ndarray) -> bool:
+    """Tell whether products of the channels of a pixel save more than it costs to round these.
+
+    Beside its vectors a pixel takes as long as one more, for the loop over them, and another where
+    the last one is not full.
+    """
+    filters, channels = weights.shape[-5] // conv.groups, weights.shape[-4]
+    uses = -(-filters // LANES) * conv.window.taps / math.prod(conv.window.strides)
+    costs, speed = machine_costs(), max(bfloat16_speed(), _LEAST_SPEED)
+    saved = channels * uses * (1 - 1 / speed)
+    numbers = math.prod(size for size in conv.x.shape if isinstance(size, int))
+    moved = 6 * channels * costs.streams.of(6 * numbers)
+    vectors = -(-channels // LANES) + 1 + (channels % LANES > 0)
+    return saved > vectors * costs.vectors.rounded + moved
 
 
 def is_asked(emit: Emission, head: Node) -> bool:

@@ -17,6 +17,7 @@ from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu.byte_product import byte_product
 from ...kernels.cpu.fetch_forms import lines_of_request
 from ...kernels.cpu.operands import max_rows
+from ...kernels.cpu.packed_product import MOST_ROWS as MOST_AT_ONCE
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
@@ -154,12 +155,18 @@ def _most_rows(emit: Emission) -> int:
 
 
 def few_rows() -> int:
-    """Return the rows up to which a product waits for weights of float32 longer than it multiplies.
+    """Return the rows up to which a product waits for float32 weights longer than for smaller ones.
 
-    On Zen 4 (7 by its costs) products with weights of float16, 1024 x 1024, take 0.90 of float32's
-    time for 6 rows, 1.15 for 7 and 0.99 for 8.
+    These are widened once for so many rows (`packed_product.MOST_ROWS`), float32 takes as long as
+    its weights do from memory. On Zen 4 (6 by its costs) products with weights of float16,
+    1024 x 1024, take 0.90 of float32's time for 6 rows, 1.15 for 7 and 0.99 for 8.
     """
-    return max(round(machine_costs().streams.uses_of_vector()), 1)
+    costs = machine_costs()
+    fetched, widened = costs.streams.uses_of_vector(), costs.vectors.widened
+    rows = 1
+    while rows + 1 + -(-(rows + 1) // MOST_AT_ONCE) * widened < fetched:
+        rows += 1
+    return rows
 
 
 def _are_few(emit: Emission, rows: Dim) -> bool:

@@ -22,10 +22,6 @@ _OPEN = 64
 """Stands for sizes that are known only when the model runs."""
 MOST_ROWS = 27
 """Rows of a window that a kernel has all in registers."""
-_SHUFFLES = 4
-"""Instructions that a vector takes in a transposition."""
-_ROW = 30
-"""Instructions of a row of the result, beside those of its vectors."""
 
 
 def are_planes(emit: Emission, node: Node, window: Window) -> bool:
@@ -83,21 +79,29 @@ def _vectors(size: Dim) -> int:
 
 
 def _copy(shape: tuple[Dim, ...]) -> float:
-    """Cost of a transposition of an image: its shuffles, what it reads and writes."""
-    elements = _elements(shape)
-    return elements / LANES * _SHUFFLES + 8 * elements * machine_costs().streams.of(8 * elements)
+    """Cost of a transposition of an image: its vectors, what it reads and writes."""
+    elements, costs = _elements(shape), machine_costs()
+    moved = 8 * elements * costs.streams.of(8 * elements)
+    return elements / LANES * costs.vectors.turned + moved
 
 
 def _planes(y: tuple[Dim, ...], x: tuple[Dim, ...], window: Window) -> float:
-    """Cost of an image of the result ``y`` by planes: of the vectors of its rows.
+    """Cost of an image of the result ``y`` by planes: of its rows, and of their vectors."""
+    columns, above = window.columns, window.depth.taps * window.rows.taps
+    sizes = _known(x[-1]), columns.taps, _known(y[-1])
+    each = row_vectors(above, *sizes, is_close=columns.stride <= 2)
+    return _elements(y[:-1]) * (machine_costs().vectors.pooled_row + each)
 
-    A maximum that keeps NaN takes three instructions with the load.
+
+def row_vectors(above: int, width: int, taps: int, out_width: int, is_close: bool = True) -> int:
+    """Count the instructions of the vectors of a row of the result.
+
+    Of ``above`` rows under a window, then of as many columns as it has taps: a maximum that keeps
+    NaN takes three with the load. Windows that are not close, more than two columns apart, are
+    taken one by one.
     """
-    rows, columns = _elements(y[:-1]), window.columns
-    above = (3 * window.depth.taps * window.rows.taps + 2) * _vectors(x[-1])
-    # Windows more than two columns apart are taken one by one.
-    many = _vectors(y[-1]) if columns.stride <= 2 else _known(y[-1])
-    return rows * (_ROW + above + (3 * columns.taps + 2) * many)
+    many = _vectors(out_width) if is_close else out_width
+    return (3 * above + 2) * _vectors(width) + (3 * taps + 2) * many
 
 
 def _pixels(y: tuple[Dim, ...], window: Window) -> float:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES, Numbers
 from ...kernels.cpu.recurrent_forms import halves_pay, joining_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC, EXACT
 from ...kernels.cpu.recurrent_terms import TERMS, word_count, words_of
 from ...kernels.cpu.term_packing import fits_terms
+from ...kernels.cpu.term_rates import term_costs
+from ...kernels.machine_costs import machine_costs
 from ...kernels.target import L3_BYTES, target
+from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
@@ -27,7 +31,7 @@ from .recurrent_weights import (
     reshaped,
     split_biases,
 )
-from .term_products import follows_product, may_take_terms
+from .term_products import TILE_ROWS, follows_product, may_take_terms
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
 """Inputs of a node; only a LSTM has the last two."""
@@ -47,14 +51,9 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
     "thresholdedrelu": (1.0, None),
 }
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
-# Elements of weights whose products with one sequence are worth an item, about 1 us.
-_ITEM = 1 << 15
-_TERM_ITEM = 1 << 17
-"""Words of terms that are worth an item: tiles multiply them by all sequences at once."""
-_TERM_BATCH, _TERM_UNITS = 8, 64
-"""Sequences, and units, from which on tiles multiply states faster than vectors."""
-# Steps and sequences from which on the products with inputs and states are joined.
-_JOINED_STEPS, _JOINED_BATCH = 8, 12
+_TERM_STEPS = 8
+"""Steps from which on AMX multiplies inputs and states at once: fewer are too few for its tiles to
+gain what one product of all inputs does."""
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
 
 
@@ -207,9 +206,11 @@ class Layer:
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth
-        if self.has_terms:  # few large items: an even number, for two threads
-            return max(1, min(work // _TERM_ITEM // 2 * 2, MOST_BLOCKS, self.vectors))
-        return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
+        item = machine_costs().sharing.operations_alone
+        if self.has_terms:  # few large items, for all sequences: an even number, for two threads
+            item = max(round(item * tile_bfloat16_speed() / PRODUCTS[TERMS]), 1)
+            return max(1, min(work // item // 2 * 2, MOST_BLOCKS, self.vectors))
+        return max(1, min(work // item, MOST_BLOCKS, self.vectors))
 
     @property
     def rows(self) -> int:
@@ -230,9 +231,11 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     if not isinstance(w, np.ndarray) or not isinstance(r, np.ndarray) or layer.w_bytes is not None:
         return layer
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
-    if not isinstance(batch, int) or batch < _JOINED_BATCH or not _may_join(layer, steps):
+    if not isinstance(batch, int) or not _may_join(layer):
         return layer
-    return both if both.is_better_read(both.depth, steps, batch) and joining_pays() else layer
+    if not both.is_better_read(both.depth, steps, batch):
+        return layer
+    return both if joining_pays(batch, steps if isinstance(steps, int) else None) else layer
 
 
 def halved(layer: Layer, batch: Dim) -> Layer:
@@ -251,11 +254,18 @@ def halved(layer: Layer, batch: Dim) -> Layer:
     return replace(layer, r=halves, has_halves=True) if is_exact else layer
 
 
-def _may_join(layer: Layer, steps: Dim) -> bool:
-    """Tell whether a layer adds all its gates' sums, in many steps."""
-    is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
-    is_one_sum = PHASES[layer.cell] == (layer.gates,) and layer.cell != "gru_linear"
-    return is_long and is_one_sum
+def _may_join(layer: Layer) -> bool:
+    """Tell whether a layer adds all its gates' sums."""
+    return PHASES[layer.cell] == (layer.gates,) and layer.cell != "gru_linear"
+
+
+def _terms_pay(layer: Layer, batch: int) -> bool:
+    """Tell whether AMX multiplies states of a step, as terms, faster than vectors do."""
+    costs, states, sums = term_costs(TERMS), layer.size * batch, layer.gates * layer.size
+    products = layer.size * sums
+    own = PRODUCTS[TERMS] * costs.product * products * -(-batch // TILE_ROWS) * TILE_ROWS
+    own += TERMS * costs.split * states + costs.result * sums * batch
+    return own < 2 * products * batch
 
 
 def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -> Layer:
@@ -267,8 +277,7 @@ def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -
     r, w = layer.r, layer.w
     if not may_take_terms(emit, TERMS) or layer.kind != "f32" or layer.r_bytes is not None:
         return layer
-    is_wide = isinstance(batch, int) and batch >= _TERM_BATCH and layer.size >= _TERM_UNITS
-    if not is_wide or len(PHASES[layer.cell]) > 1:
+    if not isinstance(batch, int) or len(PHASES[layer.cell]) > 1 or not _terms_pay(layer, batch):
         return layer
     if not isinstance(r, np.ndarray) or not fits_terms(r):
         return layer
@@ -276,7 +285,8 @@ def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -
     if not isinstance(w, np.ndarray) or not fits_terms(w) or not follows_product(node):
         return terms
     depth = word_count(w.shape[-1]) + word_count(r.shape[-1])
-    if not _may_join(layer, steps) or not layer.has_near(depth):
+    is_long = not isinstance(steps, int) or steps >= _TERM_STEPS
+    if not is_long or not _may_join(layer) or not layer.has_near(depth):
         return terms
     both = np.concatenate([words_of(w), terms.r], axis=-1)
     return replace(terms, r=both, features=w.shape[-1])

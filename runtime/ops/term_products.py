@@ -31,8 +31,8 @@ from .small_tensors import SmallTensor
 from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
-_FEW_ROWS = 4
-"""Rows for which vectors read weights as fast as memory has them."""
+TILE_ROWS = 16
+"""Rows of a tile, which takes as long for fewer."""
 _TRIED_ROWS = tuple(8 << i for i in range(8))
 """Rows of which the first for which terms pay is looked for, where a run tells how many it has."""
 MANY_ROWS = _TRIED_ROWS[-1]
@@ -76,7 +76,8 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
         return False
     if conv.is_volume or (isinstance(weights, np.ndarray) and not fits_terms(weights)):
         return False
-    return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
+    rows = conv.row_pixels
+    return not isinstance(rows, int) or rows * tile_bfloat16_speed() > TILE_ROWS
 
 
 def terms_of(emit: Emission, conv: Convolution) -> int:

@@ -14,15 +14,17 @@ from ...kernels.cpu.sum_stores import ENDINGS
 from ...kernels.cpu.tile import tile
 from ...kernels.machine_costs import machine_costs
 from ...kernels.target import LANES
-from ...kernels.unit_rates import tile_integer_speed, vector_bfloat16_speed
+from ...kernels.unit_rates import (
+    tile_bfloat16_speed,
+    tile_integer_speed,
+    vector_bfloat16_speed,
+)
 from ..symbolic import Dim
 from ..tensors import Record
 from .convolution import Convolution
 
 # Stands for the length of a sum that depends on the input's shape.
 _LONG_SUM = 1024
-_FEW_ROWS = 4
-"""Rows for which the tile unit is not worth its configuration."""
 
 
 def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
     pixels, columns = conv.row_pixels, conv.out_channels
     if conv.kind not in amx.PRODUCTS or not has_amx() or not isinstance(columns, int):
         return None
-    is_few = isinstance(pixels, int) and pixels <= _FEW_ROWS
+    is_few = isinstance(pixels, int) and pixels * _speed(conv.kind) <= amx_tile.MOST_ROWS
     if _have_vectors(conv.kind) and (is_few or _is_shallow(conv)):
         return None
     return amx_tile.MOST_ROWS, min(amx_tile.MOST_VECTORS, -(-columns // LANES))
@@ -86,6 +88,13 @@ def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
 def _have_vectors(kind: str) -> bool:
     """Tell whether vectors multiply numbers of a kind, too, and fast."""
     return (kind == "u8" and HAS_QUADS) or (kind == "bf16" and vector_bfloat16_speed() > 1.0)
+
+
+def _speed(kind: str) -> float:
+    """Return how many times as fast as vectors full tiles are; those of few rows take as long."""
+    if kind == "u8":
+        return tile_integer_speed()
+    return tile_bfloat16_speed() / max(vector_bfloat16_speed(), 1.0)
 
 
 def _is_shallow(conv: Convolution) -> bool:
@@ -116,10 +125,11 @@ def tile_fields(
     make = amx_table if by_amx else tile_table
     table = make(nv, rows, kind, ending)
     tail_table = table if tail == nv else make(tail, rows, kind, ending)
-    latency = round(machine_costs().streams.latency)
+    streams = machine_costs().streams
     return {
         "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table,
-        "panel_bytes": packing.panel_bytes(mr, nv), "latency": latency,
+        "panel_bytes": packing.panel_bytes(mr, nv), "latency": round(streams.latency),
+        "bytes_ahead": streams.bytes_under_way(),
     }  # fmt: skip
 
 

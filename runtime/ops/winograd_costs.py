@@ -128,11 +128,18 @@ class Layer(NamedTuple):
         direct = model.direct * 4 / vector_integer_speed()
         return model._replace(direct=direct, products=model.products * 2 / pair_speed())
 
-    @property
-    def _fetch(self) -> float:
-        """Cost of the weights of a tap from memory."""
-        weights = self.channels * self.out_channels * self.groups * self.slices
-        return 4 * weights * machine_costs().streams.weights
+    def fetched(self, matrices: int, rows: int | None) -> tuple[float, float]:
+        """Cost of so many matrices of weights from memory: beside products, and with them at least.
+
+        While tiles of ``rows`` (None: many) use a panel, the next one is under way. A single tile
+        waits for its own.
+        """
+        streams, each = machine_costs().streams, self.channels * self.out_channels
+        count = 4 * matrices * each * self.groups * self.slices
+        if rows is None:
+            return 0.0, count * streams.memory
+        most, _ = packing.choose_tile(rows, self.out_channels, self.channels)
+        return (count * streams.weights, 0.0) if rows <= most else (0.0, count * streams.memory)
 
     def pixel_terms(self, width: int | None = None, rows: int = 1) -> float:
         """What products of a pixel cost, in ``rows`` of so many; None: not known, and many."""
@@ -158,18 +165,21 @@ class Layer(NamedTuple):
     def direct(self, width: int | None = None, rows: int = 1) -> Cost:
         """Cost of the direct form, by pixels of ``rows`` of so many."""
         each = self.pixel_terms(width, rows) * self._model.direct
-        return Cost(each, math.prod(self.kernel) * self._fetch)
+        pixels = None if width is None else width * rows
+        once, least = self.fetched(math.prod(self.kernel), pixels)
+        return Cost(each, least, once=once)
 
     def by_tiles(self, tile: tuple[int, int], tiles: int | None = None) -> Cost:
         """Cost of Winograd's form of a tile, by tiles, of which there are so many."""
         products, inward, outward = self.tile_terms(tile, tiles)
         points, _ = counts(tile, self.kernel, self.strides)
-        model = self._model
+        model, matrices = self._model, count_matrices(tile, self.kernel, self.strides)
+        once, least = self.fetched(_SPREAD[self.kind] * matrices, tiles)
         return Cost(
             products * model.products,
-            _SPREAD[self.kind] * points * self._fetch,
+            least,
             inward * model.inward + outward * model.outward + model.tile,
-            points * self.groups * model.point,
+            points * self.groups * model.point + once,
         )
 
     def prefer(self, tile: tuple[int, int], tiles: Dim, pixels: Dim) -> Dim:
@@ -202,6 +212,15 @@ def counts(
     ]
     points = math.prod(sum(len(component.b) for component in side) for side in sides)
     return points, math.prod(len(side[0].b) for side in sides)
+
+
+def count_matrices(tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]) -> int:
+    """Count the matrices of weights that all points have, of which those of a tap share one."""
+    sides = [
+        cook_toom.components(m, r, stride)
+        for m, r, stride in zip(tile, kernel, strides, strict=True)
+    ]
+    return math.prod(sum(len(component.g) for component in side) for side in sides)
 
 
 @functools.cache

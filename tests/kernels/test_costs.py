@@ -194,7 +194,7 @@ def test_blocks_of_weights_are_those_of_the_cache_that_is_worth_it():
 
 def test_requests_are_as_far_ahead_as_memory_is_away() -> None:
     streams = FAMILIES[0].costs.streams
-    assert streams.bytes_ahead() == 4096
+    assert streams.bytes_ahead() == 2 * streams.bytes_under_way() == 4096
     assert streams._replace(latency=4 * streams.latency).bytes_ahead() == 16384
     assert streams._replace(latency=0.0).bytes_ahead() == 1024
     assert streams._replace(memory=0.0).bytes_ahead() == 16384

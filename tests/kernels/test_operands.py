@@ -71,3 +71,18 @@ def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
 def test_tiles_of_pairs_leave_a_register_for_products():
     for rows, nv in packing.rank_tiles(96, 88, 8, kind="i16"):
         assert nv == 1 or rows * nv + nv + 2 <= operands.REGISTERS
+
+
+@pytest.mark.parametrize("mr", range(1, 15))
+def test_rows_of_a_long_row_take_no_more_short_tiles_than_it_has(mr: int) -> None:
+    for total in [*range(1, 200), 784, 12_544]:
+        width = packing.flat_width(total, mr)
+        count = -(-total // width)
+        last = total - (count - 1) * width
+        tiles = (count - 1) * -(-width // mr) + -(-last // mr)
+        assert 1 <= last <= width
+        assert tiles == -(-total // mr) or mr > packing.SHORT
+
+
+def test_rows_of_a_long_row_are_nearly_even() -> None:
+    assert [packing.flat_width(49, mr) for mr in (2, 4, 7, 14)] == [10, 28, 25, 49]

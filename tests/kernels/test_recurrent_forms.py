@@ -18,7 +18,7 @@ def asked(monkeypatch, tmp_path):
     monkeypatch.setattr(
         recurrent_forms, "_try_fetching", lambda place: made.append(place) or int(place == "beyond")
     )
-    monkeypatch.setattr(recurrent_forms, "_try_joining", lambda: made.append("joined") or 1)
+    monkeypatch.setattr(recurrent_forms, "_try_joining", lambda *sizes: made.append(sizes) or 1)
     monkeypatch.setattr(recurrent_forms, "_try_halves", lambda: made.append("halves") or 1)
     forget()
     yield made
@@ -27,7 +27,7 @@ def asked(monkeypatch, tmp_path):
 
 def forget():
     recurrent_forms.fetching_pays.cache_clear()
-    recurrent_forms.joining_pays.cache_clear()
+    recurrent_forms._joining_pays.cache_clear()
     recurrent_forms.halves_pay.cache_clear()
 
 
@@ -36,12 +36,15 @@ def test_a_form_is_tried_once_for_each_cache(asked):
         assert not recurrent_forms.fetching_pays(WITHIN)
         assert not recurrent_forms.fetching_pays(WITHIN + 4)
         assert recurrent_forms.fetching_pays(BEYOND)
-        assert recurrent_forms.joining_pays()
+        assert recurrent_forms.joining_pays(20, None)
+        assert recurrent_forms.joining_pays(9, 10)
+        assert not recurrent_forms.joining_pays(1, 100)
+        assert not recurrent_forms.joining_pays(16, 1)
         assert recurrent_forms.halves_pay(WITHIN)
         assert recurrent_forms.halves_pay(BEYOND)
         assert not recurrent_forms.halves_pay(target().l1)
         forget()
-    assert asked == ["within", "beyond", "joined", "halves"]
+    assert asked == ["within", "beyond", (16, 64), (8, 8), "halves"]
 
 
 @pytest.mark.parametrize("fetches", [0, 1])

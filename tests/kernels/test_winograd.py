@@ -77,7 +77,7 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
             y_row=y_strides[1], y_pixel=y_strides[2], r_image=r_strides[0], r_row=r_strides[1],
             r_pixel=r_strides[2], mr=mr, nv=nv, tiles=tables[0], tail_tiles=tables[1],
             panel_bytes=1 << 14,
-            latency=400,
+            latency=400, bytes_ahead=2048,
             inward=winograd_input(*form, *kernel, *strides),
             outward=winograd_output(*form, *kernel, *strides, pool),
             block=block, fetch=8, activation=activation, low=low, high=high, workspace=work,

@@ -110,7 +110,7 @@ def run(
             pad_top=pads[0], pad_left=pads[1], pad=np.full(4, fill, np.uint8), spread=2,
             x_image=x_strides[0], x_row=x_strides[1], x_pixel=x_strides[2], y_image=y_strides[0],
             y_row=y_strides[1], y_pixel=y_strides[2], mr=mr, nv=nv, tiles=tables[0],
-            tail_tiles=tables[1], panel_bytes=1 << 14, latency=400,
+            tail_tiles=tables[1], panel_bytes=1 << 14, latency=400, bytes_ahead=2048,
             inward=winograd_byte_input(*form),
             outward=winograd_sum_output(*form, ENDINGS[0]), block=block, fetch=8, workspace=work,
             workspace_bytes=space, **dict.fromkeys(ResidualStrides._fields, 0),

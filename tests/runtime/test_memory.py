@@ -7,9 +7,12 @@ import resource
 import numpy as np
 import onnx
 import onnx.helper as oh
+import onnx_ir
 import pytest
 import sardonyx
 from sardonyx.runtime import memory
+from sardonyx.runtime.options import checked_options
+from sardonyx.runtime.program_cache import open_program
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, (2 << 20) - 1, 2 << 20, (5 << 20) + 17])
@@ -20,6 +23,27 @@ def test_an_arena_is_as_large_as_wanted_and_can_be_written(size):
     assert arena.shape == (size,)
     assert size < 2 << 20 or arena.ctypes.data % (2 << 20) == 0
     assert int(arena.sum(dtype=np.int64)) == 7 * size
+
+
+@pytest.mark.parametrize("size", [1, 4096, (2 << 20) - 1, (5 << 20) + 17])
+def test_weights_are_zeros_that_begin_at_a_line(size):
+    weights = memory.new_weights(size)
+    assert weights.shape == (size,) and not weights.any()
+    assert weights.ctypes.data % 64 == 0
+    assert size < 2 << 20 or weights.ctypes.data % (2 << 20) == 0
+
+
+def test_weights_of_a_program_that_no_folder_keeps_begin_at_a_line():
+    numbers = np.random.default_rng(0).standard_normal((300, 500), np.float32)
+    weights = onnx.numpy_helper.from_array(numbers, "w")
+    sizes = {"x": 300, "y": 500}
+    x, y = (oh.make_tensor_value_info(name, 1, [4, size]) for name, size in sizes.items())
+    graph = oh.make_graph([oh.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weights])
+    model = oh.make_model(graph, ir_version=9, opset_imports=[oh.make_opsetid("", 17)])
+    _, options = checked_options(1, "fp32", "all")
+    found = open_program(onnx_ir.serde.deserialize_model(model), options)
+    assert found.weights.nbytes >= numbers.nbytes // 2
+    assert found.weights.ctypes.data % 64 == 0
 
 
 def test_pages_made_present_keep_what_is_in_them():

@@ -6,7 +6,8 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import TensorProto, helper
-from sardonyx.runtime.ops import winograd
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
+from sardonyx.runtime.ops import winograd, winograd_costs
 
 pytestmark = pytest.mark.usefixtures("by_vectors", "lowered_anew")
 
@@ -168,3 +169,23 @@ def test_cost_prefers_small_weights_for_few_pixels():
     assert winograd.choose((3, 3), (1, 40, 40), 64, 128, 1, (2, 2)) == (4, 4)
     assert winograd.choose((3, 3), (1, 3, 3), 512, 512, 1, (2, 2)) is None
     assert winograd.choose((3, 3), (1, 160, 160), 4, 16, 1, (2, 2)) is None
+
+
+def test_points_of_a_tap_share_their_weights():
+    """Along an axis F(4, 2) has 5 matrices, and one serves all points of the component of a tap."""
+    assert winograd_costs.count_matrices((4, 4), (3, 3), (1, 1)) == 36
+    assert winograd_costs.count_matrices((4, 4), (3, 3), (2, 2)) == (5 + 1) ** 2
+    assert winograd.counts((4, 4), (3, 3), (2, 2))[0] == (5 + 4) ** 2
+
+
+def test_a_single_tile_waits_for_its_weights():
+    """What weights cost beside products decides about forms whose panels meet one tile."""
+    costs = machine_costs()
+    for weights in (0.0, 2.0):
+        with costs_given(costs._replace(streams=costs.streams._replace(weights=weights))):
+            own = winograd_costs.Layer((3, 3), (1, 1), 512, 512)
+            single, many = own.by_tiles((4, 4), 1), own.by_tiles((4, 4), 1000)
+        assert many.least == pytest.approx(36 * 512 * 512 * 4 * costs.streams.memory)
+        assert single.once - many.once == pytest.approx(36 * 512 * 512 * 4 * weights)
+        assert single.least == 0.0
+    assert winograd.choose((3, 3), (1, 56, 56), 64, 64, 1) == (4, 4)

@@ -13,6 +13,7 @@ import sardonyx
 from onnx.helper import make_node
 from sardonyx.kernels import folders, unit_rates
 from sardonyx.kernels.amx_permission import EMULATED
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
 
 from .conftest import build
 
@@ -107,6 +108,27 @@ def test_convolutions(case: str) -> None:
     assert_rounded(*models, feeds)
 
 
+def test_costs_decide_what_is_rounded() -> None:
+    """Products by few filters are float32 where it takes long to round, and bfloat16 where not."""
+    w, feeds = normal(24, 32, 1, 1), [{"x": normal(1, 32, 9, 7)}]
+    nodes = [make_node("Conv", ["x", "w"], ["y"])]
+    models = [build(nodes, feeds, {"w": each}) for each in (w, half(w))]
+    costs = machine_costs()
+    for rounded, is_rounded in ((0.0, True), (1e4, False)):
+        streams = costs.streams._replace(near=0.0, far=0.0, memory=0.0)
+        vectors = costs.vectors._replace(rounded=rounded)
+        with costs_given(costs._replace(streams=streams, vectors=vectors)):
+            session = sardonyx.Session(models[0], precision="bf16")
+            steps = [step.op_type for step in session.engine.program.steps]
+            assert ("Bfloats" in steps) is is_rounded
+            if is_rounded:
+                assert_rounded(*models, feeds)
+                continue
+            other = onnxruntime.InferenceSession(models[0].SerializeToString())
+            (wanted,) = other.run(None, feeds[0])
+            np.testing.assert_allclose(session(*feeds[0].values()), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_residual_and_what_follows_are_float32() -> None:
     nodes = [
         make_node("Conv", ["x", "w"], ["h"]), make_node("Add", ["h", "x"], ["s"]),
@@ -168,7 +190,7 @@ def test_without_a_fast_unit_there_is_a_warning_and_float32(
 
 
 def test_few_channels_and_columns_stay_float32() -> None:
-    for shape, kernel in (((1, 1, 20, 20), (32, 1, 3, 3)), ((1, 64, 20, 20), (4, 64, 1, 1))):
+    for shape, kernel in (((1, 1, 20, 20), (32, 1, 3, 3)), ((1, 8, 20, 20), (4, 8, 1, 1))):
         x = normal(*shape)
         model = build([make_node("Conv", ["x", "w"], ["y"])], [{"x": x}], {"w": normal(*kernel)})
         assert "bf16" not in kernels(sardonyx.Session(model, precision="bf16"))

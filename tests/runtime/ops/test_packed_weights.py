@@ -8,6 +8,8 @@ import onnx
 import pytest
 import sardonyx
 from onnx.helper import make_node
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
+from sardonyx.kernels.target import LANES
 from sardonyx.runtime.ops.packed_weights import WIDENED_ROWS, few_rows
 
 from .conftest import build
@@ -182,3 +184,15 @@ def test_scales_of_fewer_columns_than_the_weights_are_refused(turned: int, opera
     model = build(nodes, [{"x": normal(1, depth)}], weights, opset=21)
     with pytest.raises(sardonyx.InvalidModel, match="'widened'"):
         sardonyx.Session(model)
+
+
+def test_weights_stay_small_for_rows_that_wait_for_larger_ones() -> None:
+    """Up to so many rows as memory is slow, fewer where it takes long to widen a vector."""
+    costs = machine_costs()
+    found = []
+    for memory, widened in ((0.5, 1.0), (1.0, 1.0), (1.0, 20.0), (0.0, 1.0)):
+        streams = costs.streams._replace(memory=memory / (4 * LANES) * 8)
+        vectors = costs.vectors._replace(widened=widened)
+        with costs_given(costs._replace(streams=streams, vectors=vectors)):
+            found.append(few_rows())
+    assert found[3] == found[2] == 1 < found[0] < found[1] < 8

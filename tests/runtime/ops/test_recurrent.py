@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.kernels.cpu.term_rates import TermCosts
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
 from sardonyx.kernels.target import target
 from sardonyx.reference import evaluator
 from sardonyx.runtime.ops import recurrent as recurrent_ops
@@ -154,7 +157,7 @@ def test_weights_that_are_inputs(cell, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
     """Where a cache holds the weights, and not the products of all steps, these are not made."""
-    monkeypatch.setattr(recurrent_layer, "joining_pays", lambda: True)
+    monkeypatch.setattr(recurrent_layer, "joining_pays", lambda *_: True)
     monkeypatch.setattr(recurrent_layer, "may_take_terms", lambda *_: False)
     rng = np.random.default_rng([seed, 9, *cell.encode()])
     size, features = {"LSTM": (120, 60), "RNN": (200, 190)}[cell]
@@ -447,3 +450,28 @@ def test_products_are_joined_where_it_is_better_to_read_weights():
         (l2 // words, "T", True),
     ):
         assert layer.is_better_read(depth, steps, 16) == wanted, (depth, steps)
+
+
+def test_blocks_are_worth_what_threads_take_to_share_them():
+    costs, found = machine_costs(), []
+    model = network("LSTM", weights(np.random.default_rng(0), "LSTM", 1, 64, 128))
+    for alone_ns in (100, 1_000, 1_000_000):
+        sharing = costs.sharing._replace(operations_per_ns=32, alone_ns=alone_ns)
+        with costs_given(costs._replace(sharing=sharing)):
+            session = sardonyx.Session(model, threads=2)
+            rng = np.random.default_rng(1)
+            agree(model, feeds_of(rng, model, 3, 2), session)
+        made = recurrent_layer.Layer.blocks.fget
+        with costs_given(costs._replace(sharing=sharing)):
+            layer = SimpleNamespace(gates=4, size=128, depth=128, has_terms=False, vectors=8)
+            found.append(made(layer))
+    assert found == [8, 2, 1]
+
+
+@pytest.mark.parametrize(("product", "least"), [(0.05, 2), (0.2, 5), (1.0, 32)])
+def test_states_become_terms_where_a_tile_takes_less_than_vectors(product, least, monkeypatch):
+    costs = TermCosts(product=product, split=2.0, fetch=0.0, result=0.0)
+    monkeypatch.setattr(recurrent_layer, "term_costs", lambda terms: costs)
+    layer = SimpleNamespace(gates=4, size=256)
+    pays = [batch for batch in range(1, 17) if recurrent_layer._terms_pay(layer, batch)]
+    assert pays == list(range(least, 17))

@@ -26,3 +26,18 @@ def test_short_sums_are_of_vectors_where_the_unit_stores_slowly(monkeypatch, sto
     with costs_given(machine_costs()._replace(tile_stores=stores)):
         found = [words for words in (16, 32, 256) if tiles._is_shallow(convolution(1, words))]
     assert found == list(shallow)
+
+
+@pytest.mark.parametrize(("speed", "few"), [(2.0, 8), (4.0, 4), (10.0, 1)])
+def test_few_rows_are_of_vectors_by_what_a_whole_tile_takes(monkeypatch, speed, few):
+    """A tile of 16 rows takes as long for fewer: so much slower vectors do as many meanwhile."""
+    monkeypatch.setattr(tiles, "tile_integer_speed", lambda: speed)
+    monkeypatch.setattr(tiles, "has_amx", lambda: True)
+    monkeypatch.setattr(tiles, "_have_vectors", lambda kind: True)
+    monkeypatch.setattr(tiles, "_is_shallow", lambda conv: False)
+    by_vectors = [
+        rows
+        for rows in range(1, 17)
+        if tiles.amx_sizes(SimpleNamespace(row_pixels=rows, out_channels=64, kind="u8")) is None
+    ]
+    assert by_vectors == list(range(1, few + 1))
