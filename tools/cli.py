@@ -19,6 +19,7 @@ from .cli_compare import compare
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
+from .cli_serve import serve
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -178,9 +179,6 @@ def optimize(
     )
 
 
-app.command()(quantize)
-
-
 @app.command()
 def run(
     model: Source,
@@ -299,9 +297,6 @@ def tune(
     print_tuning(tuning, model, console)
 
 
-app.command()(compare)
-
-
 @app.command()
 def inspect(model: Source) -> None:
     """Show inputs, outputs, operators, parameters, and what runs where."""
@@ -389,6 +384,10 @@ def bench(
             progress(f"not measured yet: {name}")
     if any(result.engine == "sardonyx" and result.error for result in results):
         raise typer.Exit(1)
+
+
+for command in (quantize, compare, serve):
+    app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
