@@ -47,6 +47,7 @@ def serve(
     from ..errors import UnsupportedModel
 
     try:
+        from .serving.model_files import find_models
         from .serving.options import ServingOptions
         from .serving.server import listen
         from .serving.server import serve as run
@@ -54,6 +55,7 @@ def serve(
         raise UnsupportedModel(
             f"serving needs more packages: pip install 'sardonyx[serve]' ({error})"
         ) from error
+    find_models(models)
     options = ServingOptions(
         threads=threads,
         precision=precision,

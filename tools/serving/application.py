@@ -51,7 +51,7 @@ class Application:
     metrics : Metrics
     options : ServingOptions
     when_loaded : callable
-        Called when all models have been tried.
+        Called when all models have been tried, with what made an end to that.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Application:
         repository: Repository,
         metrics: Metrics,
         options: ServingOptions,
-        when_loaded: Callable[[], None] = lambda: None,
+        when_loaded: Callable[[BaseException | None], None] = lambda _: None,
     ) -> None:
         self.repository = repository
         self.inference = InferenceEndpoint(repository, metrics, options)
@@ -112,7 +112,9 @@ class Application:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Load the models while the server answers already, and close them at the end."""
         loading = asyncio.create_task(self.repository.load_all())
-        loading.add_done_callback(lambda _: self._when_loaded())
+        loading.add_done_callback(
+            lambda done: None if done.cancelled() else self._when_loaded(done.exception())
+        )
         yield
         loading.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

@@ -10,7 +10,7 @@ from types import FrameType
 
 import uvicorn
 
-from ...errors import InvalidArgument
+from ...errors import InvalidArgument, reason
 from .application import Application
 from .connection import bounded_protocol
 from .metrics import Metrics
@@ -80,10 +80,12 @@ def serve(
     repository = Repository(paths, options, metrics, opener)
     failures: list[str] = []
 
-    def loaded() -> None:
-        if application.inference.is_stopping:
-            return
+    def loaded(error: BaseException | None) -> None:
         entries = repository.entries()
+        if error is not None:
+            failures.append(f"the models cannot be read: {reason(error)}")
+            server.should_exit = True
+            return
         tell(repository)
         if not any(each.model for each in entries) and all(path.is_file() for path in paths):
             failures.extend(f"{each.file.path}: {each.reason}" for each in entries)
