@@ -87,7 +87,11 @@ class Application:
         one = "/v2/models/{model}"
         version = one + "/versions/{version}"
         control = "/v2/repository/models/{model}"
+        # Those for inference are tried first.
         routes = [
+            Route(path + "/infer", self.inference, methods=["POST"]) for path in (one, version)
+        ]
+        routes += [
             Route("/", self._index_page),
             Route("/metrics", self._text_of_metrics),
             Route("/v2", self._server),
@@ -101,7 +105,6 @@ class Application:
         ]
         for path in (one, version):
             routes += [
-                Route(path + "/infer", self.inference, methods=["POST"]),
                 Route(path + "/ready", self._model_ready),
                 Route(path + "/config", self._configuration),
                 Route(path, self._model),
