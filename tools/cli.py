@@ -22,6 +22,7 @@ from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
 from .cli_report import report
+from .cli_serve import serve
 from .progress import status
 
 if TYPE_CHECKING:
@@ -183,9 +184,6 @@ def optimize(
     )
 
 
-app.command()(quantize)
-
-
 @app.command()
 def run(
     model: Source,
@@ -307,11 +305,6 @@ def tune(
     print_tuning(tuning, model, console)
 
 
-app.command()(compare)
-app.command()(doctor)
-app.command()(report)
-
-
 @app.command()
 def inspect(model: Source) -> None:
     """Show inputs, outputs, operators, parameters, and what runs where."""
@@ -343,7 +336,8 @@ def machine(
         check_choices(models or NETWORKS, threads[0], console, tell)
 
 
-app.command()(bench)
+for command in (quantize, compare, bench, report, doctor, serve):
+    app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
