@@ -36,6 +36,7 @@ bench:
 	$(MAKE) setup EXTRAS=$(EXTRAS),bench
 	$(BIN)/sardonyx bench --batch 1 --batch 8 --throughput --seconds $(SECONDS_EACH) \
 		--output docs/benchmarks.md $(BENCH)
+	$(BIN)/python -m sardonyx.tools.clients_bench --output docs/clients.md
 
 lint: setup types
 	$(BIN)/ruff check .

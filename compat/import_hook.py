@@ -18,12 +18,17 @@ from .real_package import NAME
 def _own_modules() -> dict[str, ModuleType]:
     """Return the modules here by the names of those that they stand for."""
     from . import onnxruntime
-    from .onnxruntime import capi
+    from .onnxruntime import backend, capi
+    from .onnxruntime.backend import backend as of_backend
+    from .onnxruntime.backend import backend_rep
     from .onnxruntime.capi import _pybind_state, onnxruntime_inference_collection
     from .onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return {
         NAME: onnxruntime,
+        f"{NAME}.backend": backend,
+        f"{NAME}.backend.backend": of_backend,
+        f"{NAME}.backend.backend_rep": backend_rep,
         f"{NAME}.capi": capi,
         f"{NAME}.capi._pybind_state": _pybind_state,
         f"{NAME}.capi.onnxruntime_pybind11_state": state,

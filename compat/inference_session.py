@@ -287,7 +287,17 @@ class InferenceSession(Session):
         providers: Sequence[Provider] | None = None,
         provider_options: Sequence[Mapping[Any, Any]] | None = None,
     ) -> None:
-        """Open the model again with other providers."""
+        """Open the model again with other providers.
+
+        Raises
+        ------
+        RuntimeError
+            There is no provider of that name, here or elsewhere.
+        """
+        for provider in providers or ():
+            name = provider[0] if isinstance(provider, tuple) else provider
+            if name not in lists.get_all_providers():
+                raise RuntimeError(f"Unknown Provider Type: {name}")
         self._open(providers, provider_options)
 
     def enable_fallback(self) -> None:

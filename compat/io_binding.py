@@ -163,6 +163,36 @@ class IOBinding:
         self._results = [result if place is None else place for (_, place), result in pairs]
 
 
+class SessionIOBinding(IOBinding):
+    """Binding as onnxruntime's compiled class has it: places are devices, not names of them.
+
+    Parameters
+    ----------
+    session
+        ``InferenceSession._sess``.
+    """
+
+    def bind_input(self, name: str, *where: Any) -> None:
+        """Bind an input to a value, or to a device, a type, a shape and an address.
+
+        Raises
+        ------
+        RuntimeError
+            There is no such input, or the memory is another device's.
+        """
+        if len(where) == 1:
+            self._bind(name, plain(where[0]))
+        else:
+            device, element_type, shape, address = where
+            check_device(device)
+            super().bind_input(name, "cpu", 0, element_type, shape, address)
+
+    def bind_output(self, name: str, *where: Any) -> None:
+        """Ask for an output on a device, at an address if a type, a shape and it are given."""
+        check_device(where[0])
+        super().bind_output(name, "cpu", 0, *where[1:])
+
+
 def _array_at(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an array over memory that the caller vouches for."""
     if any(size < 0 for size in shape):

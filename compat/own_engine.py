@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import InvalidArgument, Session, UnsupportedModel
+from .compiled_session import CompiledSession
 from .element_types import dtype_of_type
 from .enumerations import GraphOptimizationLevel
 from .options import RunOptions, SessionOptions
@@ -16,6 +17,7 @@ from .values import OrtValue, plain
 
 if TYPE_CHECKING:
     from ..runtime.profile import RunProfile
+    from ..runtime.session import NodeArg
 
 _LEVELS = {
     GraphOptimizationLevel.ORT_DISABLE_ALL: "none",
@@ -25,7 +27,7 @@ _SHRINKING = "memory.enable_memory_arena_shrinkage"
 """Entry of run options that gives back memory after a run."""
 
 
-class OwnEngine:
+class OwnEngine(CompiledSession):
     """A session of sardonyx.
 
     Parameters
@@ -57,9 +59,9 @@ class OwnEngine:
         }
         self.session = Session(self._source, **self._keywords)
         self._loose: Session | None = None
-        self.inputs = self.session.get_inputs()
-        self.outputs = self.session.get_outputs()
-        self.overridable = self.session.get_overridable_initializers()
+        self.inputs = _described(self.session.get_inputs())
+        self.outputs = _described(self.session.get_outputs())
+        self.overridable = _described(self.session.get_overridable_initializers())
         self.metadata = self.session.get_modelmeta()
         if options.optimized_model_filepath:
             self._save_optimized(options.optimized_model_filepath)
@@ -152,6 +154,13 @@ class OwnEngine:
         return self._loose
 
 
+def _described(ports: list[NodeArg]) -> list[NodeArg]:
+    """Return ports whose shape is ``[]`` where it is unknown, as onnxruntime writes it."""
+    for port in ports:
+        port.shape = [] if port.shape is None else port.shape
+    return ports
+
+
 def _with_initializers(model: str | bytes, values: Mapping[str, OrtValue]) -> Any:
     """Return a model in which initializers have other contents."""
     if not values:
@@ -172,6 +181,9 @@ def _with_initializers(model: str | bytes, values: Mapping[str, OrtValue]) -> An
 def _fitting(value: Any, kind: str) -> Any:
     """Return an input as an array of the type that the model asks for, if Python's objects do."""
     value = plain(value)
+    if kind == "tensor(string)" and isinstance(value, np.ndarray) and value.dtype.kind == "V":
+        texts = [each.decode("utf-8", "surrogateescape") for each in value.reshape(-1).tolist()]
+        return np.array(texts, object).reshape(value.shape)
     dtype = dtype_of_type(kind)
     if dtype is None or not isinstance(value, list | tuple | int | float):
         return value

@@ -23,7 +23,7 @@ def get_version_string() -> str:
 
 def get_build_info() -> str:
     """Return what answers the interface."""
-    return f"sardonyx {own_version}, Python {platform.python_version()}"
+    return f"ORT Build Info: sardonyx {own_version}, Python {platform.python_version()}"
 
 
 def get_device() -> str:

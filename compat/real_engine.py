@@ -7,11 +7,12 @@ from types import ModuleType
 from typing import Any
 
 from ..runtime.session import ModelMetadata, NodeArg
+from .compiled_session import CompiledSession
 from .options import RunOptions, SessionOptions
 from .values import OrtValue, plain
 
 
-class RealEngine:
+class RealEngine(CompiledSession):
     """A session of the real onnxruntime.
 
     Parameters

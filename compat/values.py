@@ -17,13 +17,14 @@ _NO_MEMORY = (
 )
 
 
-def check_device(name: str) -> None:
+def check_device(device: str | OrtDevice) -> None:
     """Refuse devices that hold no values here.
 
     Raises
     ------
     RuntimeError
     """
+    name = device._name if isinstance(device, OrtDevice) else device
     if not isinstance(name, str) or name.lower() not in _DEVICES:
         raise RuntimeError(f"Unsupported device type: {name}")
     if name.lower() != _CPU:
@@ -31,10 +32,26 @@ def check_device(name: str) -> None:
 
 
 class OrtDevice:
-    """A device: its kind, which of them, and the kind of its memory."""
+    """A device: its kind, which of them, and the kind of its memory.
 
-    def __init__(self, name: str = _CPU, device_id: int = 0) -> None:
-        self._name, self._id = name.lower(), device_id
+    Parameters
+    ----------
+    name : str or int
+        Kind, or the number of it.
+    device_id : int
+        Which device of the kind; after a number the kind of memory.
+    of_number : int, optional
+        Which device of the kind that a number names, as onnxruntime's compiled class has it.
+    """
+
+    def __init__(
+        self, name: str | int = _CPU, device_id: int = 0, of_number: int | None = None
+    ) -> None:
+        if isinstance(name, int):
+            kinds = [kind for kind, number in _DEVICES.items() if number == name]
+            name, device_id = kinds[0] if kinds else str(name), of_number or 0
+        self._name: str = name.lower()
+        self._id: int = device_id
 
     @staticmethod
     def make(ort_device_name: str, device_id: int, vendor_id: int = -1) -> OrtDevice:
@@ -58,6 +75,16 @@ class OrtDevice:
     def cuda() -> int:
         """Return the number of the kind of NVIDIA's GPUs."""
         return _DEVICES["cuda"]
+
+    @staticmethod
+    def dml() -> int:
+        """Return the number of the kind of DirectML's devices."""
+        return _DEVICES["dml"]
+
+    @staticmethod
+    def npu() -> int:
+        """Return the number of the kind of neural processors."""
+        return _DEVICES["npu"]
 
     @staticmethod
     def default_memory() -> int:
@@ -98,7 +125,10 @@ class OrtValue:
 
     @staticmethod
     def ortvalue_from_numpy(
-        numpy_obj: np.ndarray, device_type: str = _CPU, device_id: int = 0, vendor_id: int = -1
+        numpy_obj: np.ndarray,
+        device_type: str | OrtDevice = _CPU,
+        device_id: int = 0,
+        vendor_id: int = -1,
     ) -> OrtValue:
         """Return a value that shares the memory of an array; a copy of one not contiguous.
 
@@ -231,6 +261,15 @@ class OrtValue:
 
     def _get_c_value(self) -> OrtValue:
         return self
+
+    @property
+    def _ortvalue(self) -> OrtValue:
+        """The value itself, which is another object in onnxruntime."""
+        return self
+
+    def to_dlpack(self) -> Any:
+        """Return a capsule of DLPack."""
+        return self.__dlpack__()
 
 
 def _type_of(value: Any) -> str:

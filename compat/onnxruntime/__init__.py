@@ -24,7 +24,13 @@ from ..enumerations import (
 )
 from ..fields import without_effect
 from ..inference_session import InferenceSession
-from ..io_binding import IOBinding
+from ..io_binding import IOBinding, SessionIOBinding
+from ..memory import (
+    OrtArenaCfg,
+    OrtMemoryInfo,
+    create_and_register_allocator,
+    create_and_register_allocator_v2,
+)
 from ..options import RunOptions, SessionOptions
 from ..process import (
     __version__,
@@ -56,11 +62,13 @@ __all__ = [
     "ModelMetadata",
     "NodeArg",
     "OrtAllocatorType",
+    "OrtArenaCfg",
     "OrtDevice",
     "OrtDeviceMemoryType",
     "OrtExecutionProviderDevicePolicy",
     "OrtHardwareDeviceType",
     "OrtMemType",
+    "OrtMemoryInfo",
     "OrtSparseFormat",
     "OrtValue",
     "RunOptions",
@@ -68,6 +76,8 @@ __all__ = [
     "SessionOptions",
     "__version__",
     "capi",
+    "create_and_register_allocator",
+    "create_and_register_allocator_v2",
     "disable_telemetry_events",
     "enable_telemetry_events",
     "get_all_providers",
@@ -84,8 +94,6 @@ __all__ = [
     "set_global_thread_pool_sizes",
     "set_seed",
 ]
-
-SessionIOBinding = IOBinding
 
 __sardonyx__ = types.SimpleNamespace(
     ignored=lambda: without_effect(SessionOptions, RunOptions), report=report

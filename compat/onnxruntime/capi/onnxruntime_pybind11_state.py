@@ -25,7 +25,13 @@ from ...errors import (
     RuntimeException,
 )
 from ...inference_session import InferenceSession
-from ...io_binding import IOBinding
+from ...io_binding import SessionIOBinding
+from ...memory import (
+    OrtArenaCfg,
+    OrtMemoryInfo,
+    create_and_register_allocator,
+    create_and_register_allocator_v2,
+)
 from ...options import RunOptions, SessionOptions
 from ...process import (
     get_build_info,
@@ -59,13 +65,17 @@ __all__ = [
     "NodeArg",
     "NotFound",
     "NotImplemented",
+    "OrtArenaCfg",
     "OrtDevice",
+    "OrtMemoryInfo",
     "OrtValue",
     "OrtValueVector",
     "RunOptions",
     "RuntimeException",
     "SessionIOBinding",
     "SessionOptions",
+    "create_and_register_allocator",
+    "create_and_register_allocator_v2",
     "get_all_providers",
     "get_available_providers",
     "get_build_info",
@@ -75,8 +85,6 @@ __all__ = [
     "set_default_logger_verbosity",
     "set_seed",
 ]
-
-SessionIOBinding = IOBinding
 
 
 def __getattr__(name: str) -> Any:
