@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ...kernels.cpu.plane_columns import NO_WINDOWS, Windows
 from ...kernels.cpu.pool_planes import LEFT, pitch_of, pool_planes, workspace_elements
 from ...kernels.cpu.window import MAX_TAPS
 from ...kernels.machine_costs import machine_costs
@@ -26,6 +27,10 @@ _SHUFFLES = 4
 """Instructions that a vector takes in a transposition."""
 _ROW = 30
 """Instructions of a row of the result, beside those of its vectors."""
+_LINE, _OF_COLUMNS = 14, 0.65
+"""The same where a vector of results goes down the plane (measured on Zen 4: 10 to 12 cycles), and
+the instructions of other kernels that take as long as one of such a vector: more of them are under
+way at a time."""
 
 
 def are_planes(emit: Emission, node: Node, window: Window) -> bool:
@@ -94,10 +99,22 @@ def _planes(y: tuple[Dim, ...], x: tuple[Dim, ...], window: Window) -> float:
     A maximum that keeps NaN takes three instructions with the load.
     """
     rows, columns = _elements(y[:-1]), window.columns
+    small = _small(window)
+    if small.are_small:
+        return rows * (_LINE + _OF_COLUMNS * small.instructions() * _vectors(y[-1]))
     above = (3 * window.depth.taps * window.rows.taps + 2) * _vectors(x[-1])
     # Windows more than two columns apart are taken one by one.
     many = _vectors(y[-1]) if columns.stride <= 2 else _known(y[-1])
     return rows * (_ROW + above + (3 * columns.taps + 2) * many)
+
+
+def _small(window: Window) -> Windows:
+    """Return windows of one slice that vectors of results take column by column, or none."""
+    if window.depth.taps != 1:
+        return NO_WINDOWS
+    rows, columns = window.rows, window.columns
+    small = Windows(rows.taps, columns.taps, rows.stride, columns.stride)
+    return small if small.are_small else NO_WINDOWS
 
 
 def _pixels(y: tuple[Dim, ...], window: Window) -> float:
@@ -139,9 +156,9 @@ def emit_planes(
     space = workspace_elements(pitch) * x.itemsize
     names = ("kernel_d", "kernel_h", "kernel_w", "stride_d", "stride_h", "stride_w")
     numbers: list[Any] = [own.taps for own in window] + [own.stride for own in window]
-    taps = rows.taps if rows.taps == columns.taps and rows.taps in (2, 3) else 0
+    small = _small(window) if x.dtype == "float32" else NO_WINDOWS
     emit.step(
-        pool_planes(kind, short_name(x.dtype), taps), outputs=[y],
+        pool_planes(kind, short_name(x.dtype), *small), outputs=[y],
         flops=product(y.shape) * sum(own.taps for own in window), x=x, y=y,
         images=product(x.shape[:2]), height=height, width=width, out_height=out_height,
         out_width=out_width, slices=depth, out_slices=out_depth,
