@@ -27,10 +27,10 @@ _SHUFFLES = 4
 """Instructions that a vector takes in a transposition."""
 _ROW = 30
 """Instructions of a row of the result, beside those of its vectors."""
-_LINE, _OF_COLUMNS = 14, 0.65
-"""The same where a vector of results goes down the plane (measured on Zen 4: 10 to 12 cycles), and
-the instructions of other kernels that take as long as one of such a vector: more of them are under
-way at a time."""
+_LINE, _COLUMN, _OF_COLUMNS = 8, 60, 0.65
+"""Where vectors of results go down the plane: instructions of a row, and of a vector that does;
+and the instructions of other kernels that take as long as one of such a vector's, of which more are
+under way at a time (fitted to Zen 4: 12 cycles a row with 14 of a vector of one row)."""
 
 
 def are_planes(emit: Emission, node: Node, window: Window) -> bool:
@@ -101,7 +101,8 @@ def _planes(y: tuple[Dim, ...], x: tuple[Dim, ...], window: Window) -> float:
     rows, columns = _elements(y[:-1]), window.columns
     small = _small(window)
     if small.are_small:
-        return rows * (_LINE + _OF_COLUMNS * small.instructions() * _vectors(y[-1]))
+        lines = _LINE + _OF_COLUMNS * small.instructions() * _vectors(y[-1])
+        return rows * (lines + _COLUMN / _known(y[-2]) * _vectors(y[-1]))
     above = (3 * window.depth.taps * window.rows.taps + 2) * _vectors(x[-1])
     # Windows more than two columns apart are taken one by one.
     many = _vectors(y[-1]) if columns.stride <= 2 else _known(y[-1])
