@@ -182,3 +182,43 @@ def every_second(first: int) -> Any:
         return f32x(f32x, f32x), codegen
 
     return operation
+
+
+def _pieces() -> list[list[int]]:
+    """Lanes of a vector of float32, of each of the pieces of 128 bits that it is made of."""
+    each = _IN_LANE // 4
+    return [[at * each + i for i in range(each)] for at in range(LANES // each)]
+
+
+@functools.cache
+def every_second_in_pieces(first: int) -> Any:
+    """``f(a, b)``: as `every_second`, of one piece of 128 bits of both after another.
+
+    ``pieces_in_order`` puts them in order, after what is done with each lane alone.
+    """
+    lanes = [
+        vector * LANES + piece[i]
+        for piece in _pieces()
+        for vector in (0, 1)
+        for i in range(first, len(piece), 2)
+    ]
+
+    @intrinsic
+    def operation(typingctx, a, b):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return _shuffle(builder, *args, lanes)
+
+        return f32x(f32x, f32x), codegen
+
+    return operation
+
+
+@intrinsic
+def pieces_in_order(typingctx, a):  # type: ignore[no-untyped-def]
+    """Put in order what `every_second_in_pieces` has taken apart."""
+    halves = [piece[side : side + 2] for side in (0, 2) for piece in _pieces()]
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _shuffle(builder, *args, *args, [lane for half in halves for lane in half])
+
+    return f32x(f32x), codegen

@@ -324,6 +324,17 @@ def first(typingctx, count):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def between(typingctx, start, end):  # type: ignore[no-untyped-def]
+    """Mask of the lanes from ``start`` to ``end``, exclusive; either may lie outside."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        before = builder.not_(emit_first(builder, args[0]))
+        return builder.and_(emit_first(builder, args[1]), before)
+
+    return mask(types.int64, types.int64), codegen
+
+
+@intrinsic
 def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
     """Tell whether any lane of a mask is set."""
 

@@ -29,7 +29,7 @@ _TURNED = 64, 56
 """Channels, and rows and columns of pixels of an image that the second-level cache holds twice."""
 _POOLED = 64, 14
 """Planes, and their rows and columns: a row is one vector, so what else it takes counts."""
-_WINDOW, _STEP = 3, 2
+_WINDOW, _STEP = 7, 2  # of more than the few rows that another kernel takes
 
 
 @kernel_factory

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ...kernels.cpu.plane_columns import NO_WINDOWS, Windows
 from ...kernels.cpu.pool_planes import LEFT, pitch_of, pool_planes, workspace_elements
 from ...kernels.cpu.window import MAX_TAPS
 from ...kernels.machine_costs import machine_costs
@@ -22,6 +23,10 @@ _OPEN = 64
 """Stands for sizes that are known only when the model runs."""
 MOST_ROWS = 27
 """Rows of a window that a kernel has all in registers."""
+_LINE, _COLUMN, _OF_COLUMNS = 8, 60, 0.65
+"""Where vectors of results go down the plane: instructions of a row, and of a vector that does;
+and the instructions of other kernels that take as long as one of such a vector's, of which more are
+under way at a time (fitted to Zen 4: 12 cycles a row with 14 of a vector of one row)."""
 
 
 def are_planes(emit: Emission, node: Node, window: Window) -> bool:
@@ -87,6 +92,10 @@ def _copy(shape: tuple[Dim, ...]) -> float:
 
 def _planes(y: tuple[Dim, ...], x: tuple[Dim, ...], window: Window) -> float:
     """Cost of an image of the result ``y`` by planes: of its rows, and of their vectors."""
+    small = _small(window)
+    if small.are_small:
+        lines = _LINE + _OF_COLUMNS * small.instructions() * _vectors(y[-1])
+        return _elements(y[:-1]) * (lines + _COLUMN / _known(y[-2]) * _vectors(y[-1]))
     columns, above = window.columns, window.depth.taps * window.rows.taps
     sizes = _known(x[-1]), columns.taps, _known(y[-1])
     each = row_vectors(above, *sizes, is_close=columns.stride <= 2)
@@ -102,6 +111,15 @@ def row_vectors(above: int, width: int, taps: int, out_width: int, is_close: boo
     """
     many = _vectors(out_width) if is_close else out_width
     return (3 * above + 2) * _vectors(width) + (3 * taps + 2) * many
+
+
+def _small(window: Window) -> Windows:
+    """Return windows of one slice that vectors of results take column by column, or none."""
+    if window.depth.taps != 1:
+        return NO_WINDOWS
+    rows, columns = window.rows, window.columns
+    small = Windows(rows.taps, columns.taps, rows.stride, columns.stride)
+    return small if small.are_small else NO_WINDOWS
 
 
 def _pixels(y: tuple[Dim, ...], window: Window) -> float:
@@ -143,9 +161,9 @@ def emit_planes(
     space = workspace_elements(pitch) * x.itemsize
     names = ("kernel_d", "kernel_h", "kernel_w", "stride_d", "stride_h", "stride_w")
     numbers: list[Any] = [own.taps for own in window] + [own.stride for own in window]
-    taps = rows.taps if rows.taps == columns.taps and rows.taps in (2, 3) else 0
+    small = _small(window) if x.dtype == "float32" else NO_WINDOWS
     emit.step(
-        pool_planes(kind, short_name(x.dtype), taps), outputs=[y],
+        pool_planes(kind, short_name(x.dtype), *small), outputs=[y],
         flops=product(y.shape) * sum(own.taps for own in window), x=x, y=y,
         images=product(x.shape[:2]), height=height, width=width, out_height=out_height,
         out_width=out_width, slices=depth, out_slices=out_depth,

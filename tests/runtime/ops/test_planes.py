@@ -18,7 +18,7 @@ def test_costs_of_rows_and_of_transpositions_decide(
     kind: str, turned: float, row: float, is_plane: bool
 ) -> None:
     x = np.random.default_rng(0).standard_normal((2, 24, 31, 33), np.float32)
-    node = make_node(kind, ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2])
+    node = make_node(kind, ["x"], ["y"], kernel_shape=[7, 7], strides=[2, 2])
     model = build([node], [{"x": x}], {})
     costs = machine_costs()
     with costs_given(costs._replace(vectors=costs.vectors._replace(turned=turned, pooled_row=row))):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from onnx.helper import make_node
+from sardonyx.runtime.ops import pool
 
 CHANNELS = [1, 3, 8, 17, 33, 64, 130, 256]
 
@@ -83,6 +84,40 @@ def test_maxima_of_planes_keep_nan(check, stride, taps):
     windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), (2, 3))
     wanted = windows[:, :, ::stride, ::stride].max((4, 5))
     check([node], {"x": x}, wanted=[[wanted]])
+
+
+@pytest.mark.parametrize("width", [5, 7, 16, 19, 37])
+@pytest.mark.parametrize(
+    ("taps", "strides"),
+    [
+        ((2, 2), (1, 1)),
+        ((2, 2), (2, 2)),
+        ((3, 3), (1, 1)),
+        ((3, 3), (2, 2)),
+        ((5, 5), (1, 1)),
+        ((1, 3), (1, 2)),
+        ((3, 1), (3, 1)),
+    ],
+    ids=str,
+)
+def test_many_planes(check, monkeypatch, taps, strides, width):
+    """Vectors that reach beyond rows, with NaN and infinities in some planes, at borders, too."""
+    monkeypatch.setattr(pool, "are_planes", lambda *_: True)
+    x = normal(2, 9, 13, width)
+    x[0, 2, 4, 3], x[0, 4, 0, 0], x[1, 3, 12, width - 1], x[1, 8, 12, width - 1] = [np.nan] * 4
+    x[0, 6, 1, 1], x[0, 6, 2, 2], x[1, 1] = np.inf, -np.inf, -np.inf
+    x[0, 0, 5, 2] = np.nan
+    for pads in ((0, 0), tuple(tap // 2 for tap in taps), tuple(tap - 1 for tap in taps)):
+        attributes = dict(kernel_shape=taps, strides=strides, pads=[*pads, 0, pads[1]])
+        around = ((0, 0), (0, 0), (pads[0], 0), (pads[1], pads[1]))
+        padded = np.pad(x, around, constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, taps, (2, 3))
+        wanted = windows[:, :, :: strides[0], :: strides[1]].max((4, 5))
+        node = make_node("MaxPool", ["x"], ["y"], **attributes)
+        check([node], {"x": x}, wanted=[[wanted]], threads=[1, 3])
+        for count in (0, 1):
+            node = make_node("AveragePool", ["x"], ["y"], **attributes, count_include_pad=count)
+            check([node], {"x": x}, threads=[1, 3])
 
 
 def test_means_over_slices(check):
