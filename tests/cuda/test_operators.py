@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 import sardonyx
+from sardonyx.tools.cuda_cases.runs import kernels_elsewhere
 
 from ..operators import cases_of, has_row, model_of
 from ..reference.every_draw import DRAWN
-from .runs import kernels_elsewhere
 
 CASES = 2
 RANDOM = {

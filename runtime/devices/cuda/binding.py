@@ -91,9 +91,11 @@ class CudaBinding(Binding):
         self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
         self._launches: list[Ready | None] = []
+        program = executable.program
+        opened = [program.stretches[index].last for index, _ in program.opened_phases()]
+        self._ends = [*opened, len(program.steps)]  # of the phases, in steps
         self._captured: dict[tuple[int, int, frozenset[int]], Any] = {}  # None: queued once
         super().__init__(executable, threads)
-        program = executable.program
         self.device_bases = np.zeros_like(self.bases)
         self.device_bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights.address
         self.status_words = np.zeros(max(len(program.steps), 1), np.int64)
@@ -155,7 +157,9 @@ class CudaBinding(Binding):
         words[places[addressed]] = self.device_bases[sources[addressed]] + offsets
         words[places[inner]] = self._device_words.address + _WORD * sources[inner]
         self._driver.to_device(self._device_words.address, address_of(words), words.nbytes)
-        self._launches = [self._launch(index, words) for index in range(len(self.program.steps))]
+        # Records of phases that have not begun are of sizes that nobody knows yet.
+        end = self._ends[max(self._entered - 1, 0)]
+        self._launches = [self._launch(index, words) for index in range(end)]
         self._captured.clear()
         self.is_stale = False
 
