@@ -78,6 +78,8 @@ long that its threads look for cancellation in between. All can be divided by ma
 threads: a few rows are split evenly only where the parts are."""
 SLICE_PARTS = 16
 """Parts of such a step that a thread does before it looks for the first time."""
+EXTREME_PIECES = 48
+"""Pieces of a tensor whose extremes are found apart, so that threads may share the work."""
 
 # --- records of the executor's own kernels: names of their words, in order --------------------
 

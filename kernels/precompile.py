@@ -28,13 +28,13 @@ def compile_all(refs: Iterable[KernelRef]) -> None:
         for ref in missing:
             kernel_address(ref)
         return
-    with _progress(len(missing)) as advance, Batch() as batch:
+    with progress(len(missing)) as advance, Batch() as batch:
         for ref in missing:
             batch.add(ref, advance)
 
 
 @contextmanager
-def _progress(count: int) -> Iterator[Any]:
+def progress(count: int) -> Iterator[Any]:
     """Show a progress bar on a terminal; yields what is called for each kernel that is done."""
     if not (sys.stderr.isatty() and _bar.acquire(blocking=False)):
         yield lambda: None

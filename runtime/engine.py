@@ -5,7 +5,7 @@ What is below a session: it knows programs, not models, options or how they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class Engine:
     threads : int
     signature : Signature
         The inputs.
+    device : Device
+        What the program runs on.
     idle : list of Context
         Contexts that no run uses. Lists change in one go under the GIL, so nothing is locked.
 
@@ -57,9 +59,9 @@ class Engine:
         self.threads = threads
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
-        self._device = _device_of(program)
-        self._device.load(program)
-        self._executable = Executable(program, self._device)
+        self.device = _device_of(program)
+        self.device.load(program)
+        self._executable = Executable(program, self.device)
         teams.enroll(self, threads)
         self._prefault()
 
@@ -96,7 +98,7 @@ class Engine:
 
     def _run_checked(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run with whatever is given, if it can be used."""
-        feeds, places = self._device.inputs(feeds)
+        feeds, places = self.device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         context = self._borrow(shapes)
         try:
@@ -105,11 +107,44 @@ class Engine:
         finally:
             self.idle.append(context)
 
+    def run_bound(
+        self,
+        arrays: Sequence[Any],
+        shapes: Shapes,
+        places: Mapping[int, Any],
+        targets: Mapping[int, Any],
+        waits: bool,
+    ) -> tuple[list[Any], Context]:
+        """Run with arrays that are checked, and outputs that stay on the device.
+
+        Parameters
+        ----------
+        arrays, shapes
+            As the signature gives them.
+        places : mapping
+            Where inputs lie on the device, by the ``id`` of the arrays that stand for them.
+        targets : mapping
+            Outputs that stay on the device, by their numbers.
+        waits : bool
+            Whether the run is over when this returns.
+
+        Returns
+        -------
+        outputs : list
+        context : Context
+            Whose `finish` waits.
+        """
+        context = self._borrow(shapes)
+        try:
+            return self.device.run(context, arrays, places, targets, waits), context
+        finally:
+            self.idle.append(context)
+
     def profile(self, feeds: Mapping[str, Any], runs: int, warmup: int) -> RunProfile:
         """Time every step over several runs."""
         from .profile import profile  # takes 1 ms, which few engines need
 
-        feeds, places = self._device.inputs(feeds)
+        feeds, places = self.device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
             context.places = places
@@ -117,7 +152,7 @@ class Engine:
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
-        feeds, places = self._device.inputs(feeds)
+        feeds, places = self.device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
             context.places = places
@@ -135,7 +170,7 @@ class Engine:
 
     def own_context(self) -> Context:
         """Return a context that is the caller's, who binds it."""
-        context: Context = self._device.context(self._executable, self.threads)
+        context: Context = self.device.context(self._executable, self.threads)
         return context
 
     @contextmanager
@@ -146,6 +181,20 @@ class Engine:
             yield context
         finally:
             self.idle.append(context)
+
+    def _to_be_bound(self, context: Context) -> Context:
+        """Return a context to be bound anew instead of one that was used last.
+
+        Where bindings are dear, the last few stay as they are: then a new one, or the one that was
+        not used for longest.
+        """
+        kept = self.device.kept_bindings
+        if kept > 1:
+            self.idle.append(context)
+            if len(self.idle) < kept:
+                return self.own_context()
+            context = self.idle.pop(0)
+        return context
 
     def _borrow(self, shapes: Shapes) -> Context:
         """Take a context bound to the shapes, preferably one that is bound to them already.
@@ -162,6 +211,8 @@ class Engine:
                         idle.append(context)
                         context = other  # which another thread may have bound anew since
                         break
+            if context.binding.shapes not in (shapes, None):
+                context = self._to_be_bound(context)
         except IndexError:
             context = self.own_context()
         except ValueError:
@@ -171,11 +222,21 @@ class Engine:
             return context
         try:
             self.signature.check_shapes(shapes)
-            context.binding.bind(shapes)
+            self._bind(context, shapes)
         except BaseException:
             idle.append(context)
             raise
         return context
+
+    def _bind(self, context: Context, shapes: Shapes) -> None:
+        """Bind a context; where there is no memory for it, others give theirs back."""
+        try:
+            context.binding.bind(shapes)
+        except KernelError:
+            if self.device.kept_bindings == 1 or not self.idle:
+                raise
+            self.idle.clear()
+            context.binding.bind(shapes)
 
 
 def _device_of(program: Program) -> Device:

@@ -62,8 +62,10 @@ class Executable:
         Address of the executor's function ``run``.
     idle_kernel : int
         Address of a kernel that does nothing with a record of zeros.
+    has_array_ports : bool
+        Whether all inputs and outputs are arrays of a run, and no host steps or readings between.
     is_plain : bool
-        Whether a run is one walk, from arrays to arrays.
+        Whether a run is one walk of the processor's, from arrays to arrays.
     phases : int
         Number of phases.
     begins : list of int
@@ -110,8 +112,9 @@ class Executable:
         self.last_read = _last_read(program, [at for at, stretch in hosts if stretch.host >= 0])
         ports = [*program.inputs, *program.outputs]
         lie = program.buffers[[program.tensors[port.tensor].buffer for port in ports], BUFFER_KIND]
-        is_whole = device.is_host and not program.host_steps and not program.readings
-        self.is_plain = is_whole and bool(np.isin(lie, (INPUT, OUTPUT)).all())
+        is_whole = not program.host_steps and not program.readings
+        self.has_array_ports = is_whole and bool(np.isin(lie, (INPUT, OUTPUT)).all())
+        self.is_plain = device.is_host and self.has_array_ports
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
         self._bodies: list[Executable | None] = [None] * len(program.bodies)

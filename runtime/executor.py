@@ -65,7 +65,7 @@ class Context:
         Nanoseconds that each host step of the last run took.
     copies : list of Copied
         Those of the last run; none where all steps run on the host.
-    places : mapping of int to int
+    places : mapping
         Where inputs of the next run lie on another device, by the ``id`` of their arrays.
     """
 
@@ -89,7 +89,7 @@ class Context:
         self._host_calls: list[HostCall] = []
         self._computes_on_host = False
         self.copies: list[Copied] = []
-        self.places: Mapping[int, int] = {}
+        self.places: Mapping[int, Any] = {}
         self._bodies: list[Body] = []
         endings.register(self)
 
@@ -196,6 +196,9 @@ class Context:
         """Return a copy of a tensor that a step has just written."""
         copy: np.ndarray = self.binding.view(tensor).copy()
         return copy
+
+    def finish(self) -> None:
+        """Wait for a run that nobody has waited for: on the processor there is none."""
 
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""

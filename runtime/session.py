@@ -25,6 +25,7 @@ from .variants import Variants
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from .io_binding import IOBinding
     from .profile import RunProfile
     from .tuning import Tuning
     from .variant_inputs import VariantInputs
@@ -206,6 +207,21 @@ class Session:
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
+
+    def io_binding(self) -> IOBinding:
+        """Return what binds arrays to inputs and outputs, which may stay on the device.
+
+        It has onnxruntime's interface, with arrays where that has addresses.
+        """
+        from .io_binding import IOBinding  # which few sessions need
+
+        return IOBinding(self.engine)
+
+    def run_with_iobinding(
+        self, iobinding: IOBinding, wait: bool = True, stream: int | None = None
+    ) -> None:
+        """Run with bound arrays; see `IOBinding.run`."""
+        iobinding.run(wait, stream)
 
     def run_async(
         self,

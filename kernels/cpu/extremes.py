@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..abi import EXTREME_PIECES as PIECES
 from ..registry import Pointer, kernel
 from ..simd import (
     load_f32,
@@ -22,8 +23,6 @@ from ..simd import (
 )
 from ..target import LANES
 
-PIECES = 48
-"""Pieces whose extremes are found apart, so that threads may share the work."""
 _F0 = np.float32(0.0)
 
 

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from .blocks import COMBINE
+from .deferred import Deferred
 from .functions import device_function
 from .memory import IS_SIMULATED, LOAD, STORE
 
@@ -29,9 +30,7 @@ def change(kind: str, way: str) -> Any:
     load, combine = LOAD[kind], COMBINE[way]
     if IS_SIMULATED:
         return _simulated(load, STORE[kind], combine)
-    from .intrinsics import compare_exchange
-
-    exchange, bits_of, number_of, cast = compare_exchange(kind)
+    exchange, bits_of, number_of, cast = (_exchange_part(kind, part) for part in range(4))
 
     @device_function("void")
     def repeat(address: Any, index: Any, operand: Any) -> None:
@@ -44,6 +43,17 @@ def change(kind: str, way: str) -> Any:
             seen = found
 
     return repeat
+
+
+@functools.cache
+def _exchange(kind: str) -> tuple[Any, Any, Any, Any]:
+    from .intrinsics import compare_exchange
+
+    return compare_exchange(kind)
+
+
+def _exchange_part(kind: str, part: int) -> Any:
+    return Deferred(lambda: _exchange(kind)[part])
 
 
 def _simulated(load: Any, store: Any, combine: Any) -> Any:

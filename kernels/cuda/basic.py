@@ -40,6 +40,7 @@ PTX_TYPES: dict[str, tuple[str, Kind]] = {
     "u8": ("u8", "b32"),
     "bits16": ("u16", "b32"),
     "bits32": ("b32", "b32"),
+    "i64": ("b64", "b64"),
 }
 """Types in memory: how PTX calls them, and the register that holds one."""
 

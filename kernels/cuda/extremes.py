@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cpu.extremes import PIECES
+from ..abi import EXTREME_PIECES as PIECES
 from ..fields import Pointer
 from .blocks import block_fold
 from .functions import device_function

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..function_sources import define
+from .deferred import Deferred
 from .memory import IS_SIMULATED
 from .threads import cuda
 
@@ -28,7 +29,7 @@ def device_function(result: str = "") -> Callable[[Callable[..., Any]], Any]:
         if IS_SIMULATED:
             uses_threads = "cuda" in function.__code__.co_names
             return cuda.jit(device=True)(function) if uses_threads else function
-        return _intrinsic(function, result)
+        return Deferred(lambda: _intrinsic(function, result))
 
     return declare
 
@@ -37,12 +38,16 @@ def _intrinsic(function: Callable[..., Any], result: str) -> Any:
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
 
+    from .numba_backend import bound
+
+    code = bound(function)
+
     def typed(*given: Any) -> Any:
         returned = getattr(types, result) if result else given[0]
         signature = returned(*given)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return context.compile_internal(builder, function, signature, arguments)
+            return context.compile_internal(builder, code, signature, arguments)
 
         return signature, codegen
 

@@ -36,10 +36,14 @@ class Limits(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Blocks of a grid and threads of a block, along x, y and z."""
+    """Blocks of a grid and threads of a block, along x, y and z.
+
+    Blocks of a ``cluster`` run together.
+    """
 
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
+    cluster: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def is_empty(self) -> bool:
@@ -47,16 +51,31 @@ class Launch(NamedTuple):
         return 0 in self.grid
 
 
+class Bounds(NamedTuple):
+    """What a kernel made of instructions (`ptx`) is compiled for, and launched with.
+
+    ``threads`` of each of its blocks, ``blocks`` that a multiprocessor has to hold at a time, and
+    dynamic shared memory of a block in bytes. Kernels with bounds run in our own simulator.
+    """
+
+    threads: int
+    blocks: int
+    shared_bytes: int
+
+
 class Body(NamedTuple):
     """A kernel's function, how it is launched, and how its record is simplified before.
 
     ``launch`` takes the fields and limits; ``prepare`` returns the fields that a step of these
-    sizes is launched with, of the same names.
+    sizes is launched with, of the same names. ``maps`` returns tensor maps (``encoded`` makes 128
+    bytes of one) by the fields whose words their addresses replace.
     """
 
     function: Callable[..., None]
     launch: Callable[[Fields, Limits], Launch]
     prepare: Callable[[Fields], Fields] | None = None
+    bounds: Bounds | None = None
+    maps: Callable[[Fields], dict[str, Any]] | None = None
 
 
 class CudaKernel:
@@ -72,13 +91,13 @@ class CudaKernel:
         Those of them that hold a float64.
     function : callable
         What numba.cuda compiles.
-    launch, prepare : callable
+    launch, prepare, bounds, maps
         See `Body`.
     """
 
     def __init__(self, ref: KernelRef, body: Body) -> None:
         self.ref = ref
-        self.function, self.launch, self.prepare = body
+        self.function, self.launch, self.prepare, self.bounds, self.maps = body
         parameters = inspect.signature(self.function).parameters
         *names, last = parameters
         if last != STATUS:

@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from .deferred import Deferred
 from .ptx import DeviceFunction, Instruction, Kind, SharedStart
 
 _CONSTRAINTS: dict[Kind, str] = {"b32": "r", "s32": "r", "f32": "f", "b64": "l", "f64": "d"}
@@ -56,6 +57,8 @@ def _names(code: Any) -> set[str]:
 
 
 def _numbas(value: Any) -> Any:
+    if isinstance(value, Deferred):
+        return value.real
     if isinstance(value, Instruction):
         return intrinsic(value)
     if isinstance(value, DeviceFunction):

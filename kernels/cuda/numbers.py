@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..registry import DIVISION_BY_ZERO
+from .deferred import Deferred
 from .functions import device_function
 from .memory import IS_SIMULATED, store_i64
 
@@ -62,9 +63,13 @@ def _rounding(name: str, kind: str) -> Any:
     """Return a function that rounds to whole numbers."""
     if IS_SIMULATED:
         return _simulated_math(name)
-    from numba.cuda import libdevice
 
-    return getattr(libdevice, f"{name}f" if kind == "f32" else name)
+    def find() -> Any:
+        from numba.cuda import libdevice
+
+        return getattr(libdevice, f"{name}f" if kind == "f32" else name)
+
+    return Deferred(find)
 
 
 @device_function("int64")

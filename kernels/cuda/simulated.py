@@ -32,8 +32,8 @@ def forbid(address: int) -> None:
         del _starts[at], _ends[at]
 
 
-def check(address: int, size: int) -> None:
-    """Refuse an access outside of what is allowed, or at an address that is not aligned.
+def check_bounds(address: int, size: int) -> None:
+    """Refuse an access outside of what is allowed.
 
     Raises
     ------
@@ -43,6 +43,17 @@ def check(address: int, size: int) -> None:
     at = bisect.bisect(_starts, address) - 1
     if at < 0 or address + size > _ends[at]:
         raise IndexError(f"access of {size} bytes at {address:#x}, outside of all buffers")
+
+
+def check(address: int, size: int) -> None:
+    """Refuse an access outside of what is allowed, or at an address that is not aligned.
+
+    Raises
+    ------
+    IndexError
+        The kernel is wrong, or what it was told of its operands.
+    """
+    check_bounds(address, size)
     if address % size:
         raise IndexError(f"access of {size} bytes at {address:#x}, which is not aligned")
 

@@ -5,8 +5,15 @@ A checker of types takes its words for functions, since only a compiler and a si
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from numba import cuda as _cuda
+from .deferred import Deferred
+from .memory import IS_SIMULATED
 
-cuda: Any = _cuda
+
+def _numba_cuda() -> Any:
+    return importlib.import_module("numba.cuda")
+
+
+cuda: Any = _numba_cuda() if IS_SIMULATED else Deferred(_numba_cuda)

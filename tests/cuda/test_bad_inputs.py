@@ -8,6 +8,7 @@ from sardonyx.kernels.cuda.kernel import Limits
 from sardonyx.kernels.cuda.launches import over_elements, over_rows, over_sums, over_tiles
 from sardonyx.kernels.cuda.simulated import LOAD
 from sardonyx.runtime.devices.cuda.device import cuda_device
+from sardonyx.runtime.devices.cuda.driver import Copy
 from sardonyx.runtime.devices.cuda.simulator import Simulator
 from sardonyx.tools.cuda_cases.runs import floats, kernels_elsewhere, model_of, on_gpu
 
@@ -50,7 +51,7 @@ def test_launches_keep_to_the_limits_of_gpus(rows, columns):
         over_elements(rows * columns, limits),
         over_tiles(rows, 256, limits),
     ]
-    for grid, block in launches:
+    for grid, block, _ in launches:
         assert grid[0] < 1 << 31
         assert max(grid[1:]) < 1 << 16
         assert np.prod(block) <= 1024
@@ -64,7 +65,7 @@ class OnGpu:
         self._driver = cuda_device()._driver
         self._address = self._driver.allocate(array.nbytes + 8)
         self._array = array.copy()
-        self._driver.to_device(self._address, self._array.ctypes.data, array.nbytes)
+        self._driver.to_device(Copy(self._address, self._array.ctypes.data, array.nbytes))
         self.__cuda_array_interface__ = {
             "shape": shape or array.shape, "typestr": array.dtype.str, "version": 3,
             "data": (self._address + offset, False), "strides": strides,

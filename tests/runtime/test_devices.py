@@ -3,7 +3,6 @@
 import importlib.util
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import sardonyx
@@ -61,20 +60,19 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
 
 
 @pytest.mark.skipif(not has_numba_cuda, reason="needs numba-cuda: pip install 'sardonyx[cuda]'")
-@pytest.mark.parametrize(("found", "text"), [
-    (RuntimeError("no driver"), r"finds no GPU.*no driver; install NVIDIA's driver"),
-    ((7, 5), r"compute capability 8\.0 or newer, this one has 7\.5"),
-])  # fmt: skip
-def test_no_gpu_or_one_that_is_too_old(monkeypatch, found, text):
-    def capability():
-        if isinstance(found, Exception):
-            raise found
-        return found
+def test_no_gpu_or_one_that_is_too_old(monkeypatch):
+    from ..fake_cuda import FakeCuda
 
-    gpu = SimpleNamespace(Gpu=None, capability=capability)
-    monkeypatch.setitem(sys.modules, f"{requirements.__package__}.gpu", gpu)
-    with pytest.raises(sardonyx.InvalidArgument, match=text):
-        sardonyx.Session(model(), device="cuda")
+    fake = FakeCuda(capability=(7, 5))
+    monkeypatch.setattr(requirements, "_bindings", lambda: fake)
+    for failures, text in (
+        ({}, r"compute capability 8\.0 or newer \(Ampere\), this one has 7\.5"),
+        ({"cuInit": "NO_DEVICE"}, r"finds no GPU.*NO_DEVICE; install NVIDIA's driver"),
+    ):
+        fake.failures |= failures
+        with pytest.raises(sardonyx.InvalidArgument, match=text):
+            sardonyx.Session(model(), device="cuda")
+    assert sardonyx.devices() == ["cpu"]
 
 
 def test_a_session_on_the_cpu_imports_nothing_of_gpus(tmp_path):

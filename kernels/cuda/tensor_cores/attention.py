@@ -30,7 +30,7 @@ from .warp_product import keep_sums
 PARAMETERS = (
     *("q", "k", "v", "y", "queries", "keys", "head", "sharing", "past", "scale"),
     *("q_row", "k_row", "v_row", "y_row", "q_head", "k_head", "v_head", "y_head"),
-    *("q_batch", "k_batch", "v_batch", "y_batch"),
+    *("q_batch", "k_batch", "v_batch", "y_batch", "status"),
 )
 """What the kernel takes: addresses; queries, keys and elements of a head; heads of the queries for
 each of the keys; keys before the first query's own (causal); scale of scores times log2 e, above 0;
@@ -67,7 +67,7 @@ def attention(tile: AttentionTile) -> Callable[..., None]:
 
     def kernel(  # type: ignore[no-untyped-def]
         q, k, v, y, queries, keys, head, sharing, past, scale, q_row, k_row, v_row, y_row,
-        q_head, k_head, v_head, y_head, q_batch, k_batch, v_batch, y_batch,
+        q_head, k_head, v_head, y_head, q_batch, k_batch, v_batch, y_batch, status,
     ):  # fmt: skip
         thread, start = thread_index(), shared_start()
         first, group, batch = block_x() * rows, block_y(), block_z()
@@ -122,6 +122,6 @@ def attention(tile: AttentionTile) -> Callable[..., None]:
         keep(sums, start + (warp * 16 + (lane >> 2)) * pitch + 4 * column)
         synchronize()
         to = y + batch * y_batch + group * y_head
-        finish(thread, start, to, first, 0, queries, head, y_row, 0)
+        finish(thread, start, to, first, 0, queries, head, y_row, 0, (0,))
 
     return kernel

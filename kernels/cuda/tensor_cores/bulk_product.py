@@ -15,7 +15,6 @@ from ..basic import (
     barrier_of,
     block_x,
     block_y,
-    block_z,
     shared_start,
     synchronize,
     thread_index,
@@ -30,15 +29,19 @@ from .bulk_copies import (
     is_over,
     show_barriers,
 )
-from .epilogue import Epilogue, store_tile
+from .epilogue import Epilogue, operand_places, store_tile
 from .group_product import descriptor, group_stage_product, keep_registers, wait_products
+from .matrices import matrix_of
 from .swizzle import ROW
 from .tiles import GroupTile
 from .warp_product import keep_sums
 
-PARAMETERS = ("map_a", "map_b", "c", "bias", "m", "n", "k", "c_pitch", "c_batch")
-"""What the kernel takes: addresses (of A and B those of tensor maps), sizes in elements, and bytes
-from row to row and from matrix to matrix of C. All are int64."""
+PARAMETERS = (
+    *("a", "b", "c", "bias", "operands", "m", "n", "k", "outer", "inner"),
+    *("c_row", "c_outer", "c_inner", "status"),
+)
+"""What the kernel takes of `matrices.PARAMETERS`; ``a`` and ``b`` are addresses of tensor maps, in
+which matrices are numbered along both axes."""
 
 _REGISTERS = {2: (40, 232), 1: (56, 256)}
 """Registers of a thread that copies and of one that multiplies, by groups that multiply: together
@@ -59,6 +62,7 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
     multiply, zero = group_stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
     wait_one, wait_all = wait_products(tile, 1), wait_products(tile, 0)
     keep, warps = keep_sums(tile.sum_kind, 16, columns, pitch), consumers // 32
+    begin = operand_places(epilogue)
     few, many = _REGISTERS[consumers // 128]
     give, take = keep_registers(False, few), keep_registers(True, many)
     together = barrier_of(1, consumers)
@@ -73,9 +77,12 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
         tile.sum_kind,
     )
 
-    def kernel(map_a, map_b, c, bias, m, n, k, c_pitch, c_batch):  # type: ignore[no-untyped-def]
+    def kernel(  # type: ignore[no-untyped-def]
+        a, b, c, bias, operands, m, n, k, outer, inner, c_row, c_outer, c_inner, status
+    ):
         thread, start = thread_index(), shared_start()
-        row, column, batch = block_x() * rows, block_y() * columns, block_z()
+        place = matrix_of(block_x(), (m + (rows - 1)) // rows, inner)
+        row, column, batch = place[0] * rows, block_y() * columns, place[1] * inner + place[2]
         count = (k + k_columns - 1) // k_columns
         full = start + stages * stage_bytes
         empty = full + 8 * stages
@@ -93,8 +100,8 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
                     _wait(empty + 8 * slot, parity ^ 1)
                     to, barrier = start + slot * stage_bytes, full + 8 * slot
                     arrive_and_expect(barrier, stage_bytes)
-                    copy_box(to, map_a, stage * k_columns, row, batch, barrier)
-                    copy_box(to + a_bytes, map_b, stage * k_columns, column, batch, barrier)
+                    copy_box(to, a, stage * k_columns, row, batch, barrier)
+                    copy_box(to + a_bytes, b, stage * k_columns, column, batch, barrier)
                     slot += 1
                     if slot == stages:
                         slot, parity = 0, parity ^ 1
@@ -121,6 +128,8 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
             lane = mine & 31
             keep(sums, start + ((mine >> 5) * 16 + (lane >> 2)) * pitch + 8 * (lane & 3))
             together()
-            finish(mine, start, c + batch * c_batch, row, column, m, n, c_pitch, bias)
+            to = c + place[1] * c_outer + place[2] * c_inner
+            own = begin(operands, place[1], place[2])
+            finish(mine, start, to, row, column, m, n, c_row, bias, own)
 
     return kernel

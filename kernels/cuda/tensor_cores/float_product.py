@@ -14,7 +14,7 @@ from typing import Any
 
 from ..basic import copy_element, copy_piece, zeros
 from ..ptx import DeviceFunction, Instruction, Operand, device
-from .epilogue import Epilogue, store_tile
+from .epilogue import Epilogue, operand_places, store_tile
 from .matrices import matrix_kernel
 from .ring import Multiplier, ring
 from .tiles import FloatTile
@@ -163,4 +163,4 @@ def float_product(tile: FloatTile, epilogue: Epilogue) -> Callable[..., None]:
         copy_b(thread, to + a_bytes, b, column, n, b_pitch, stage * _K, k)
 
     finish = store_tile(tile.m, tile.n, tile.threads, tile.pitch, "f32", tile.is_aligned, epilogue)
-    return matrix_kernel(tile, float_ring(tile, fill), finish)
+    return matrix_kernel(tile, float_ring(tile, fill), finish, operand_places(epilogue))

@@ -3,52 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ..basic import block_x, block_y, block_z, shared_start, thread_index
-from ..ptx import DeviceFunction
+from ..basic import block_x, block_y, quotient, shared_start, thread_index
+from ..kernel import Fields, Launch
+from ..ptx import DeviceFunction, device
 from .tiles import FloatTile, Tile
 
 PARAMETERS = (
-    "a",
-    "b",
-    "c",
-    "bias",
-    "m",
-    "n",
-    "k",
-    "a_pitch",
-    "b_pitch",
-    "c_pitch",
-    "a_batch",
-    "b_batch",
-    "c_batch",
+    *("a", "b", "c", "bias", "operands", "m", "n", "k", "outer", "inner"),
+    *("a_row", "b_row", "c_row", "a_outer", "a_inner", "b_outer", "b_inner", "c_outer", "c_inner"),
+    "status",
 )
-"""What the kernel takes: addresses, sizes in elements, and bytes from row to row and from matrix to
-matrix. All are int64."""
+"""What kernels of products take: addresses (``operands``: that of the epilogue's record), sizes in
+elements, the numbers of matrices along two axes, and bytes from row to row and along these. Nothing
+that they read is an index, so that there is nothing to report in the step's status word."""
+
+
+@device
+def matrix_of(block: Any, tiles: Any, inner: Any) -> Any:
+    """Return a block's tile of rows and its matrix: places along the outer and the inner axis."""
+    matrix = quotient(block, tiles)
+    outer = quotient(matrix, inner)
+    return block - matrix * tiles, outer, matrix - outer * inner
+
+
+def launch_of(tile: Tile | FloatTile, fields: Fields) -> Launch:
+    """Return the launch of a block for each tile: of rows and matrices (x), of columns (y)."""
+    rows, columns = (-(-fields[name] // size) for name, size in (("m", tile.m), ("n", tile.n)))
+    grid = (rows * fields["outer"] * fields["inner"], columns, 1)
+    return Launch((0, 1, 1) if 0 in grid else grid, (tile.threads, 1, 1))
 
 
 def matrix_kernel(
-    tile: Tile | FloatTile, multiply: DeviceFunction, finish: DeviceFunction
+    tile: Tile | FloatTile, multiply: DeviceFunction, finish: DeviceFunction, begin: DeviceFunction
 ) -> Callable[..., None]:
-    """Return the kernel of a tile: a grid of blocks along m, n and the batch, see `PARAMETERS`.
+    """Return the kernel of a tile, see `PARAMETERS` and `launch_of`.
 
     Parameters
     ----------
     multiply : DeviceFunction
         That of `ring.ring`. The tuple that it hands on has a, b, the first row and column, m, n, k,
         and bytes from row to row of both.
-    finish : DeviceFunction
-        That of `epilogue.store_tile`.
+    finish, begin : DeviceFunction
+        Those of `epilogue.store_tile` and `epilogue.operand_places`.
     """
     rows, columns, k_columns = tile.m, tile.n, tile.k
 
-    def kernel(a, b, c, bias, m, n, k, a_pitch, b_pitch, c_pitch, a_batch, b_batch, c_batch):  # type: ignore[no-untyped-def]
+    def kernel(  # type: ignore[no-untyped-def]
+        a, b, c, bias, operands, m, n, k, outer, inner, a_row, b_row, c_row, a_outer, a_inner,
+        b_outer, b_inner, c_outer, c_inner, status,
+    ):  # fmt: skip
         thread, start = thread_index(), shared_start()
-        row, column, batch = block_x() * rows, block_y() * columns, block_z()
-        matrix_a, matrix_b = a + batch * a_batch, b + batch * b_batch
+        place = matrix_of(block_x(), (m + (rows - 1)) // rows, inner)
+        row, column = place[0] * rows, block_y() * columns
+        matrix_a = a + place[1] * a_outer + place[2] * a_inner
+        matrix_b = b + place[1] * b_outer + place[2] * b_inner
         count = (k + k_columns - 1) // k_columns
-        operands = (matrix_a, matrix_b, row, column, m, n, k, a_pitch, b_pitch)
-        multiply(thread, start, count, operands)
-        finish(thread, start, c + batch * c_batch, row, column, m, n, c_pitch, bias)
+        multiply(thread, start, count, (matrix_a, matrix_b, row, column, m, n, k, a_row, b_row))
+        to, own = c + place[1] * c_outer + place[2] * c_inner, begin(operands, place[1], place[2])
+        finish(thread, start, to, row, column, m, n, c_row, bias, own)
 
     return kernel

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ptx import DeviceFunction, device
-from .epilogue import Epilogue, store_tile
+from .epilogue import Epilogue, operand_places, store_tile
 from .matrices import matrix_kernel
 from .ring import ring_product
 from .swizzle import ROW
@@ -69,4 +69,4 @@ def product(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
         epilogue,
         tile.sum_kind,
     )
-    return matrix_kernel(tile, multiply, finish)
+    return matrix_kernel(tile, multiply, finish, operand_places(epilogue))

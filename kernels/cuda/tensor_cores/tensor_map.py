@@ -7,7 +7,6 @@ a kernel runs; the simulator has words of its own. What a box has beyond the ten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -69,8 +68,8 @@ class TensorMap:
         kind, address, x, y, z, row, matrix, columns, rows = words[:9].tolist()
         return cls(_KINDS[kind], address, (x, y, z), row, matrix, (columns, rows))
 
-    def encoded(self) -> Any:
-        """Return it as the driver encodes it, 128 bytes; needs a GPU's driver.
+    def encoded(self) -> np.ndarray:
+        """Return it as the driver encodes it, 16 words; needs a GPU's driver.
 
         Raises
         ------
@@ -97,4 +96,4 @@ class TensorMap:
         )
         if status != driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"cuTensorMapEncodeTiled: {status}")
-        return encoded
+        return np.array([int(word) for word in encoded.opaque], np.uint64).view(np.int64)

@@ -21,17 +21,20 @@ from ..basic import (
     synchronize,
     thread_index,
 )
+from ..kernel import Fields, Launch
 from ..ptx import DeviceFunction, device
-from .epilogue import RESULT_BYTES, Epilogue
+from .epilogue import RESULT_BYTES, Epilogue, operand_places
 from .tiles import FloatTile, Tile
 
 PARAMETERS = (
-    *("x", "w", "y", "bias", "images", "height", "width", "channels", "filters"),
+    *("x", "w", "y", "bias", "operands", "images", "height", "width", "channels", "filters"),
     *("out_height", "out_width", "kernel_height", "kernel_width", "stride_y", "stride_x"),
-    *("dilation_y", "dilation_x", "pad_y", "pad_x", "x_pixel", "y_pixel"),
+    *("dilation_y", "dilation_x", "pad_y", "pad_x", "x_pixel", "y_pixel", "groups"),
+    "status",
 )
 """What kernels of convolutions take: addresses, sizes (of channels and filters those of a group),
-the window, and bytes from pixel to pixel. All are int64."""
+the window, bytes from pixel to pixel, and the number of groups. Nothing that they read is an index,
+so that there is nothing to report in the step's status word."""
 
 PIXEL_WORDS = 16
 """Bytes in shared memory for each row."""
@@ -57,6 +60,13 @@ def tap_of(column: Any, channels: Any, window: Any) -> Any:
     return tap, tap_y * dilation_y, across, column - tap * channels
 
 
+def launch_of(tile: Tile | FloatTile, fields: Fields) -> Launch:
+    """Return the launch of a block for each tile of pixels (x) and filters (y), and group (z)."""
+    pixels = fields["images"] * fields["out_height"] * fields["out_width"]
+    grid = (-(-pixels // tile.m), -(-fields["filters"] // tile.n), fields["groups"])
+    return Launch((0, 1, 1) if 0 in grid else grid, (tile.threads, 1, 1))
+
+
 def window_kernel(
     tile: Tile | FloatTile, multiply: DeviceFunction, finish: DeviceFunction, epilogue: Epilogue
 ) -> Callable[..., None]:
@@ -74,11 +84,12 @@ def window_kernel(
     rows, columns, k_columns, size = tile.m, tile.n, tile.k, tile.size
     threads, table = tile.threads, tile.shared_bytes
     result_bytes, bias_bytes = RESULT_BYTES[tile.result], epilogue.column_bytes
+    begin = operand_places(epilogue)
 
     def kernel(  # type: ignore[no-untyped-def]
-        x, w, y, bias, images, height, width, channels, filters, out_height, out_width,
+        x, w, y, bias, operands, images, height, width, channels, filters, out_height, out_width,
         kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x,
-        x_pixel, y_pixel,
+        x_pixel, y_pixel, groups, status,
     ):  # fmt: skip
         thread, start = thread_index(), shared_start()
         row, column, group = block_x() * rows, block_y() * columns, block_z()
@@ -93,13 +104,14 @@ def window_kernel(
         synchronize()
         taps = kernel_height * kernel_width
         depth = taps * channels * size
-        operands = (
+        given = (
             x + group * channels * size, w + group * filters * depth, words, column, filters, depth,
             height, width, channels, x_pixel,
             kernel_width, taps, dilation_y, dilation_x,
         )  # fmt: skip
-        multiply(thread, start, (taps * channels + k_columns - 1) // k_columns, operands)
+        multiply(thread, start, (taps * channels + k_columns - 1) // k_columns, given)
         to, mine = y + group * filters * result_bytes, bias + group * filters * bias_bytes
-        finish(thread, start, to, row, column, pixels, filters, y_pixel, mine)
+        own = begin(operands, group, 0)
+        finish(thread, start, to, row, column, pixels, filters, y_pixel, mine, own)
 
     return kernel

@@ -105,8 +105,10 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
             ]
             addresses[:2] = [memory.place(words) for words in maps]
             pitches, steps = pitches[2:], steps[2:]
-        grid = (-(-m // tile.m), -(-n // tile.n), batch)
-        arguments = (*addresses, m, n, k, *pitches, *steps)
+        grid = (-(-m // tile.m) * batch, -(-n // tile.n), 1)
+        # All matrices along the inner axis; no operands of an epilogue, no status word.
+        ahead = [word for step in steps for word in (0, step)]
+        arguments = (*addresses, 0, m, n, k, 1, batch, *pitches, *ahead, 0)
         kernel = make(tile, epilogue)
         blocks = launch(
             kernel, grid, tile.threads, arguments, memory, tile.shared_bytes, seed, finds_races

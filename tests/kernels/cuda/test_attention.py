@@ -30,7 +30,7 @@ def attended(rng, tile, queries, keys, head, batch=1, heads=1, sharing=1, past=0
     strides = [each.strides[axis] for axis in (2, 1, 0) for each in (q, k, v, y)]
     sizes = (queries, keys, head, sharing, past, np.float32(scale * np.log2(np.e)))
     grid = (-(-queries // tile.rows), heads, batch)
-    arguments = (*places, *sizes, *strides)
+    arguments = (*places, *sizes, *strides, 0)
     blocks = launch(
         attention(tile), grid, tile.threads, arguments, memory, tile.shared_bytes, finds_races=True
     )
@@ -77,7 +77,7 @@ def test_no_keys_at_all(rng):
     tile, memory = tile_of(), Memory()
     q, y = np.ones((3, 64), np.float16), empty((3, 64), "f32")
     places = [memory.place(q), 0, 0, memory.place(y)]
-    arguments = (*places, 3, 0, 64, 1, 0, 1.0, 128, 0, 0, 256, *[0] * 8)
+    arguments = (*places, 3, 0, 64, 1, 0, 1.0, 128, 0, 0, 256, *[0] * 9)
     launch(attention(tile), (1,), tile.threads, arguments, memory, tile.shared_bytes)
     assert (y == 0).all()
 

@@ -37,8 +37,8 @@ def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1,
     memory = Memory()
     addresses = [memory.place(each) for each in (x, w, y, bias)]
     arguments = (
-        *addresses, images, height, width, channels // groups, filters // groups,
-        *out, *kernel, *stride, *dilation, *pad, x.strides[2], y.strides[2],
+        *addresses, 0, images, height, width, channels // groups, filters // groups,
+        *out, *kernel, *stride, *dilation, *pad, x.strides[2], y.strides[2], groups, 0,
     )  # fmt: skip
     pixels = images * out[0] * out[1]
     grid = (-(-pixels // tile.m), -(-(filters // groups) // tile.n), groups)
