@@ -109,7 +109,11 @@ def _emit_nodes(emit: Emission) -> None:
     """Emit the nodes of a graph: the model's, or a body."""
     graph = emit.graph
     has_forms = emit.kernels.has_forms
-    groups = find_groups(graph, lambda node: not has_forms or stays_whole(emit, node), has_forms)
+
+    def is_apart(node: Node) -> bool:
+        return stays_whole(emit, node) if has_forms else not emit.kernels.leads(emit, node)
+
+    groups = find_groups(graph, is_apart, has_forms)
     emit.places = find_places(graph)
     chains: Mapping[int, Sequence[Group]] = {}
     if has_forms:

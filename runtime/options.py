@@ -21,7 +21,7 @@ MOST_THREADS = MANY_PARTS
 """More have nothing to do: no step has more parts."""
 
 _RANGE = f"a positive integer of at most {MOST_THREADS}"
-_PRECISIONS = ("fp32", "strict", "bf16x3", "bf16", "bf16_weights", "int8_activations")
+_PRECISIONS = ("fp32", "strict", "bf16x3", "fast", "bf16", "bf16_weights", "int8_activations")
 _LEVELS = ("none", "basic", "all")
 
 
@@ -49,7 +49,7 @@ def checked_options(
     if optimize not in _LEVELS:
         raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
     options: dict[str, Any] = {
-        "precision": _paying(precision),
+        "precision": _of_the_cpu(precision) if device == "cpu" else precision,
         "optimize": optimize,
         "choices": sorted_choices(choices),
     }
@@ -69,8 +69,10 @@ def checked_options(
     return whole(threads, f"threads must be {_RANGE}", 1, MOST_THREADS), options
 
 
-def _paying(precision: str) -> str:
-    """Return the precision that a session has on this machine."""
+def _of_the_cpu(precision: str) -> str:
+    """Return the precision that a session has on this processor."""
+    if precision == "fast":
+        return "bf16x3"
     if precision != "bf16":
         return precision
     speed = bfloat16_speed()

@@ -56,7 +56,14 @@ class Gpu:
 
 
 def _rates(bf16: int, f32: int) -> dict[str, int]:
-    return {"bf16": bf16, "f16": bf16, "tf32": bf16 // 2, "s8": bf16 * 2, "f32": f32}
+    return {
+        "bf16": bf16,
+        "f16": bf16,
+        "tf32": bf16 // 2,
+        "s8": bf16 * 2,
+        "u8": bf16 * 2,
+        "f32": f32,
+    }
 
 
 GPUS = {

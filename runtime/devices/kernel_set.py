@@ -48,6 +48,13 @@ class KernelSet:
         """Return what emits the steps of an operator's node, where the operator's own does not."""
         return None
 
+    def leads(self, emit: Any, node: Any) -> bool:
+        """Tell whether a convolution or product takes elementwise nodes into its step.
+
+        Those of the CPU do (``has_forms``), but for weights that stay whole numbers.
+        """
+        return False
+
     def convolve(self, emit: Any, conv: Any) -> bool:
         """Emit a convolution, which a product is, too (`ops.convolution`), if there is a kernel."""
         return False

@@ -36,13 +36,6 @@ from .swizzle import ROW
 from .tiles import GroupTile
 from .warp_product import keep_sums
 
-PARAMETERS = (
-    *("a", "b", "c", "bias", "operands", "m", "n", "k", "outer", "inner"),
-    *("c_row", "c_outer", "c_inner", "status"),
-)
-"""What the kernel takes of `matrices.PARAMETERS`; ``a`` and ``b`` are addresses of tensor maps, in
-which matrices are numbered along both axes."""
-
 _REGISTERS = {2: (40, 232), 1: (56, 256)}
 """Registers of a thread that copies and of one that multiplies, by groups that multiply: together
 no more than the 65,536 that a block of three groups begins with (168 each)."""
@@ -56,7 +49,10 @@ def _wait(barrier: Any, parity: Any) -> None:
 
 @functools.cache
 def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
-    """Return the kernel of a tile: a grid of blocks along m, n and the batch, see `PARAMETERS`."""
+    """Return the kernel of a tile, see `matrices.PARAMETERS`.
+
+    ``a`` and ``b`` are addresses of tensor maps, in which matrices are numbered along both axes.
+    """
     rows, columns, stages, stage_bytes = tile.m, tile.n, tile.stages, tile.stage_bytes
     k_columns, a_bytes, pitch, consumers = tile.k, tile.m * ROW, tile.pitch, tile.consumers
     multiply, zero = group_stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
@@ -78,8 +74,9 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
     )
 
     def kernel(  # type: ignore[no-untyped-def]
-        a, b, c, bias, operands, m, n, k, outer, inner, c_row, c_outer, c_inner, status
-    ):
+        a, b, c, bias, operands, m, n, k, outer, inner, a_row, b_row, c_row, a_outer, a_inner,
+        b_outer, b_inner, c_outer, c_inner, status,
+    ):  # fmt: skip
         thread, start = thread_index(), shared_start()
         place = matrix_of(block_x(), (m + (rows - 1)) // rows, inner)
         row, column, batch = place[0] * rows, block_y() * columns, place[1] * inner + place[2]

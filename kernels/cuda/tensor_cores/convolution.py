@@ -26,7 +26,9 @@ def _copy_taps(tile: Tile) -> DeviceFunction:
     count, size, k_columns, of_piece = tile.m // step, tile.size, tile.k, PIECE // tile.size
 
     @device
-    def copy(thread: Any, to: Any, words: Any, stage: Any, x: Any, image: Any, window: Any) -> None:
+    def copy(
+        thread: Any, to: Any, words: Any, stage: Any, x: Any, image: Any, window: Any, pad: Any
+    ) -> None:
         height, width, channels, pixel = image
         row, piece = thread >> 3, thread & 7
         place = to + row * 128 + ((piece ^ (row & 7)) << 4)
@@ -39,7 +41,7 @@ def _copy_taps(tile: Tile) -> DeviceFunction:
                 source = first + (mine[0] + at_y * width + at_x) * pixel
                 copy_piece(place + i * step * 128, source, 16)
             else:
-                copy_piece(place + i * step * 128, x, 0)
+                copy_piece(place + i * step * 128, pad[0], pad[1])
 
     return copy
 
@@ -53,7 +55,7 @@ def convolution(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
     @device
     def fill(thread: Any, to: Any, stage: Any, operands: Any) -> None:
         x, w, words, column, filters, depth = operands[0:6]
-        copy_taps(thread, to, words, stage, x, operands[6:10], operands[10:14])
+        copy_taps(thread, to, words, stage, x, operands[6:10], operands[10:14], operands[14:16])
         copy_filters(thread, to + a_bytes, w, column, filters, depth, stage * 128, depth)
 
     finish = store_tile(

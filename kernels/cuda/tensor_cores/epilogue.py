@@ -35,8 +35,9 @@ class Epilogue:
         Of the pointwise language, applied to each element after that: ``x0``, and what operands
         have there (``x1`` ...). Elementwise steps of the CPU and of GPUs have the same text.
     operands : tuple of str
-        How each lies, float32 all: ``v``, with an element for each column, at multiples of 16
-        bytes; ``u``, at any place; ``s``, one element for all columns. Rows may differ in all.
+        How each lies, float32 (int32 where the result is) all: ``v``, with an element for each
+        column, at multiples of 16 bytes; ``u``, at any place; ``s``, one element for all columns.
+        Rows may differ in all.
     function : DeviceFunction, optional
         Applied to each element instead, without operands.
     """
@@ -62,25 +63,25 @@ def _unchanged(x: Any) -> Any:
     return x
 
 
-def function_of(expression: str, operands: int) -> DeviceFunction:
+def function_of(expression: str, operands: int, kind: str = "f32") -> DeviceFunction:
     """Return the function of a sum, and of so many operands, that an expression stands for.
 
     Raises
     ------
     NoForm
-        It is none of float32.
+        It is none of numbers of this kind.
     """
     from .. import memory, numbers  # of numba-cuda, which products without expressions do not need
     from ..expressions import NoForm, Statements
 
     names = [f"x{i}" for i in range(1 + operands)]
-    statements = Statements.of(expression, ["f32"] * len(names))
-    lines = [f"{name} = cast_f32({name})" for name in names] + statements.lines
+    statements = Statements.of(expression, [kind] * len(names))
+    lines = [f"{name} = cast_{kind}({name})" for name in names] + statements.lines
     if any("status" in line for line in lines):
         raise NoForm(expression)
     source = [f"def function({', '.join(names)}):", *(f"    {line}" for line in lines)]
     scope: dict[str, Any] = {"np": np, **memory.SCOPE, **numbers.SCOPE}
-    define("\n".join([*source, "    return cast_f32(result)"]), scope)
+    define("\n".join([*source, f"    return cast_{kind}(result)"]), scope)
     scope["function"].__module__ = __name__
     return device(scope["function"])
 
@@ -105,12 +106,12 @@ def operand_places(epilogue: Epilogue) -> DeviceFunction:
     return device(scope["places"])
 
 
-def _four_of(kind: str) -> DeviceFunction:
+def _four_of(kind: str, number: str) -> DeviceFunction:
     """Return the load of an operand's elements of four columns.
 
     It is given the address of its row, the first column, and the number of columns.
     """
-    one, four = load("global", "f32"), load("global", "f32", 4)
+    one, four = load("global", number), load("global", number, 4)
 
     @device
     def same(address: Any, column: Any, end: Any) -> Any:
@@ -135,18 +136,18 @@ def _four_of(kind: str) -> DeviceFunction:
     return {"s": same, "u": singles, "v": aligned}[kind]
 
 
-def _applied(epilogue: Epilogue) -> DeviceFunction:
+def _applied(epilogue: Epilogue, number: str) -> DeviceFunction:
     """Return what becomes of four neighbouring sums with their bias, and of operands there.
 
     It is given the sums, row and column, the number of columns, and the operands' places.
     """
     function, count = epilogue.function or _unchanged, len(epilogue.operands)
     if epilogue.expression:
-        function = function_of(epilogue.expression, count)
+        function = function_of(epilogue.expression, count, number)
     scope: dict[str, Any] = {"function": function}
     lines = ["def applied(four, row, column, end, own):"]
     for i, kind in enumerate(epilogue.operands):
-        scope[f"load{i}"] = _four_of(kind)
+        scope[f"load{i}"] = _four_of(kind, number)
         lines.append(f"    q{i} = load{i}(own[{2 * i}] + row * own[{2 * i + 1}], column, end)")
     for j in range(4):
         others = "".join(f", q{i}[{j}]" for i in range(count))
@@ -199,7 +200,7 @@ def store_tile(
     is_scaled = epilogue.bias == "scaled"
     as_float = to_float if sum_kind == "s32" else _unchanged
     assert sum_kind == "f32" or is_scaled or result == "i32", "sums of integers have no scale"
-    applied = _applied(epilogue)
+    applied = _applied(epilogue, "i32" if result == "i32" else "f32")
     is_column, is_row = epilogue.bias == "column", epilogue.bias == "row"
     is_integer, is_half = result == "i32", size == 2
     put_quad = store("global", "i32" if is_integer else "f32", 4)

@@ -18,6 +18,7 @@ _OPCODES = {
     "f16": ("k16.f32.f16.f16", ", 1, 1, 1, 0, 0"),
     "tf32": ("k8.f32.tf32.tf32", ", 1, 1, 1"),
     "s8": ("k32.s32.s8.s8", ", 1"),
+    "u8": ("k32.s32.u8.s8", ", 1"),
 }
 """Shape and types by element, and the operands behind the descriptors: that sums are added to, and
 for floats signs and (of 16 bits) orders of A and B, k being contiguous in both."""

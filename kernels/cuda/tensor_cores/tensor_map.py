@@ -13,8 +13,8 @@ import numpy as np
 from .swizzle import ROW
 from .tiles import ELEMENT_BYTES, Element
 
-_KINDS: tuple[Element, ...] = ("bf16", "f16", "tf32", "s8")
-_DRIVERS = {"bf16": "BFLOAT16", "f16": "FLOAT16", "tf32": "FLOAT32", "s8": "UINT8"}
+_KINDS: tuple[Element, ...] = ("bf16", "f16", "tf32", "s8", "u8")
+_DRIVERS = {"bf16": "BFLOAT16", "f16": "FLOAT16", "tf32": "FLOAT32", "s8": "UINT8", "u8": "UINT8"}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from ..ptx import Kind
 from .swizzle import ROW
 
-Element = Literal["bf16", "f16", "tf32", "s8"]
-"""What products are made of; ``tf32`` is float32 in memory."""
+Element = Literal["bf16", "f16", "tf32", "s8", "u8"]
+"""What products are made of: ``tf32`` is float32 in memory; with ``u8`` B is ``s8``."""
 Result = Literal["f32", "bf16", "f16", "i32"]
 
-ELEMENT_BYTES = {"bf16": 2, "f16": 2, "tf32": 4, "s8": 1}
+ELEMENT_BYTES = {"bf16": 2, "f16": 2, "tf32": 4, "s8": 1, "u8": 1}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Tile:
     @property
     def sum_kind(self) -> Kind:
         """Register of a sum."""
-        return "s32" if self.element == "s8" else "f32"
+        return "s32" if self.size == 1 else "f32"
 
     @property
     def stage_bytes(self) -> int:
@@ -138,6 +138,7 @@ class FloatTile:
     is_aligned: bool = True
 
     element: ClassVar = "f32"
+    sum_kind: ClassVar[Kind] = "f32"
     result: ClassVar[Result] = "f32"
     size: ClassVar = 4
     k: ClassVar = 8

@@ -19,6 +19,7 @@ _MMA = {
     "f16": "m16n8k16.row.col.f32.f16.f16.f32",
     "tf32": "m16n8k8.row.col.f32.tf32.tf32.f32",
     "s8": "m16n8k32.row.col.s32.s8.s8.s32",
+    "u8": "m16n8k32.row.col.s32.u8.s8.s32",
 }
 _STEPS = 4
 """Steps of 32 bytes in a row of a stage."""

@@ -27,12 +27,13 @@ from .epilogue import RESULT_BYTES, Epilogue, operand_places
 from .tiles import FloatTile, Tile
 
 PARAMETERS = (
-    *("x", "w", "y", "bias", "operands", "images", "height", "width", "channels", "filters"),
+    *("x", "w", "y", "bias", "operands", "pad", "images", "height", "width", "channels", "filters"),
     *("out_height", "out_width", "kernel_height", "kernel_width", "stride_y", "stride_x"),
     *("dilation_y", "dilation_x", "pad_y", "pad_x", "x_pixel", "y_pixel", "groups"),
     "status",
 )
-"""What kernels of convolutions take: addresses, sizes (of channels and filters those of a group),
+"""What kernels of convolutions take: addresses (``pad``: 16 bytes that lie beyond the image, of
+bytes only; else null), sizes (of channels and filters those of a group),
 the window, bytes from pixel to pixel, and the number of groups. Nothing that they read is an index,
 so that there is nothing to report in the step's status word."""
 
@@ -77,7 +78,8 @@ def window_kernel(
     multiply : DeviceFunction
         That of `ring.ring_product`. The tuple that it hands on has x, w, the address of the rows'
         words, the first column (filter), filters, bytes of a filter; height, width, channels and
-        bytes of a pixel of x; width of the window, taps, dilations.
+        bytes of a pixel of x; width of the window, taps, dilations; what is copied instead of
+        pixels beyond the image, and how many bytes.
     finish : DeviceFunction
         That of `epilogue.store_tile`.
     """
@@ -87,9 +89,9 @@ def window_kernel(
     begin = operand_places(epilogue)
 
     def kernel(  # type: ignore[no-untyped-def]
-        x, w, y, bias, operands, images, height, width, channels, filters, out_height, out_width,
-        kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x,
-        x_pixel, y_pixel, groups, status,
+        x, w, y, bias, operands, pad, images, height, width, channels, filters, out_height,
+        out_width, kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x,
+        pad_y, pad_x, x_pixel, y_pixel, groups, status,
     ):  # fmt: skip
         thread, start = thread_index(), shared_start()
         row, column, group = block_x() * rows, block_y() * columns, block_z()
@@ -108,6 +110,7 @@ def window_kernel(
             x + group * channels * size, w + group * filters * depth, words, column, filters, depth,
             height, width, channels, x_pixel,
             kernel_width, taps, dilation_y, dilation_x,
+            pad if pad != 0 else x, 16 if pad != 0 else 0,
         )  # fmt: skip
         multiply(thread, start, (taps * channels + k_columns - 1) // k_columns, given)
         to, mine = y + group * filters * result_bytes, bias + group * filters * bias_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from ...ops.windows import Window, depth_fields, size_fields, stride_fields, win
 from ...strides import channels_last_order
 from ...symbolic import product
 from ...tensors import Tensor
+from .behind import Behind, emit_body
 from .product import emit_product
+from .tensor_convolution import emit_tensor_convolution
 from .tiles import Tiles
 
 _KINDS = ("f32", "f64", "i32")
@@ -32,7 +35,8 @@ def lower_conv(emit: Emission, node: Node, group: Group) -> None:
     x = emit.channels_last(emit.tensor(node.values[0]))
     message = f"channels of {x.name!r} and of the weights"
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
-    y = emit.output(node, order=channels_last_order(len(x.shape)))
+    order = channels_last_order(len(x.shape))
+    y = emit.output(group.last, order=order)
     bias = None if node.input(2) is None else emit.ordered(emit.tensor(node.values[2]))
     conv = Convolution(
         group=group,
@@ -45,7 +49,13 @@ def lower_conv(emit: Emission, node: Node, group: Group) -> None:
         groups=groups,
         bias=bias,
     )
+    if emit_tensor_convolution(emit, conv, Behind.of(emit, group, is_image=True)):
+        return
+    if group.body:
+        own = emit.output(node, order=order)
+        conv = dataclasses.replace(conv, y=own, output=own)
     assert emit_convolution(emit, conv)
+    emit_body(emit, group, y)
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> bool:

@@ -18,8 +18,12 @@ from ...ops.windows import Window
 from ...strides import channels_last_order
 from ...symbolic import product
 from ...tensors import Tensor
+from .behind import Behind
 from .convolution import emit_convolution
 from .product import emit_product
+from .tensor_convolution import emit_tensor_convolution
+from .tensor_product import emit_tensor_product
+from .tensor_tiles import is_worth
 
 Operand = tuple[int, int]
 """Inputs of a node: an operand, and its zero point."""
@@ -68,6 +72,8 @@ def _emit_product(emit: Emission, node: Node, left: Operand, right: Operand, y: 
     a, b = emit.tensor(node.values[left[0]]), emit.tensor(node.values[right[0]])
     message = f"columns of {a.name!r} and rows of {b.name!r}"
     emit.check(a.shape[-1], b.shape[-2] if len(b.shape) > 1 else b.shape[0], message)
+    if _emit_tensor_product(emit, node, left, right, y):
+        return
     zero = _zero(emit, node, left)
     if zero is not None and len(zero.shape) == 1 and zero.size != 1:
         zero = _by_row(zero)
@@ -79,6 +85,75 @@ def _emit_product(emit: Emission, node: Node, left: Operand, right: Operand, y: 
     emit_product(emit, a, b, y)
 
 
+def _emit_tensor_product(
+    emit: Emission, node: Node, left: Operand, right: Operand, y: Tensor
+) -> bool:
+    """Emit a product of bytes by tensor cores: with constant weights, of one zero point each side.
+
+    The left one is taken off again from whole sums, as a number for each column.
+    """
+    a, known = emit.tensor(node.values[left[0]]), _bytes(node, right, ())
+    point = _point(node, left)
+    if known is None or point is None or known.ndim < 2 or len(a.shape) < 2:
+        return False
+    if not is_worth((product(y.shape[:-1]), y.shape[-1], known.shape[-2])):
+        return False
+    stored = emit.constant(np.swapaxes(known, -1, -2), f"{node.name}.weights")
+    (*sizes, n, k), (*steps, row, column) = stored.shape, stored.strides
+    b = stored.view((*sizes, k, n), (*steps, column, row))
+    sums = known.sum(-2, np.int32, keepdims=True)
+    return emit_tensor_product(emit, a, b, y, None, _behind(emit, -point * sums))
+
+
+def _behind(emit: Emission, shift: np.ndarray) -> Behind:
+    """Return the addition of numbers to sums, if there are any but zeros."""
+    return Behind("add(x0,x1)", [emit.constant(shift)]) if shift.any() else Behind()
+
+
+def _point(node: Node, operand: Operand) -> int | None:
+    """Return the zero point of an operand that has one, known, for all numbers."""
+    zero = node.input(operand[1])
+    if zero is None:
+        return 0
+    if not zero.is_constant or zero.array().size != 1:
+        return None
+    return int(zero.array().reshape(-1)[0])
+
+
+def _bytes(node: Node, operand: Operand, after: Sequence[int]) -> np.ndarray | None:
+    """Return constant numbers less their zero points as int8, if they are known and fit."""
+    known = _constant(node, operand, after)
+    if known is None or known.min(initial=0) < -128 or known.max(initial=0) > 127:
+        return None
+    return known.astype(np.int8)
+
+
+def _emit_tensor_sums(
+    emit: Emission, node: Node, image: Operand, filters: Operand, y: Tensor,
+    bias: Tensor | None,
+) -> bool:  # fmt: skip
+    """Emit a convolution of bytes by tensor cores, as `_emit_tensor_product` does."""
+    groups, dims = node.attribute("group", 1), node.required(filters[0]).dims
+    known = _bytes(node, filters, [1] * (len(dims) - 1))
+    point = _point(node, image)
+    x = emit.channels_last(emit.tensor(node.values[image[0]]))
+    if known is None or point is None or (bias is not None and emit.program.stored(bias) is None):
+        return False
+    weights = three_axes(known)
+    shift = -point * weights.sum((1, 2, 3, 4), np.int32)
+    if bias is not None:
+        stored = emit.program.stored(bias)
+        assert stored is not None
+        shift = shift + stored.reshape(-1)
+    shape = (1, -1, *[1] * (len(y.shape) - 2))
+    conv = Convolution(
+        group=Group([node], node), kind="i32", x=x, y=y, output=y, weights=weights,
+        window=Window.of(node, dims[2:]), groups=groups,
+        pad=emit.constant(np.array(point, x.dtype)) if point else None,
+    )  # fmt: skip
+    return emit_tensor_convolution(emit, conv, _behind(emit, shift.reshape(shape)))
+
+
 def _emit_sums(
     emit: Emission, node: Node, image: Operand, filters: Operand, y: Tensor,
     bias: Tensor | None = None,
@@ -87,6 +162,8 @@ def _emit_sums(
     x, dims = emit.tensor(node.values[image[0]]), node.required(filters[0]).dims
     emit.check(x.shape[1], dims[1] * groups, f"channels of {x.name!r} and of the weights")
     emit.check(dims[0] % groups, 0, "filters beyond whole groups")
+    if _emit_tensor_sums(emit, node, image, filters, y, bias):
+        return
     conv = Convolution(
         group=Group([node], node),
         kind="i32",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ....kernels.cuda.kernel import CudaKernel, find
 from ....kernels.ref import KernelRef
 from ...emission import Emission
+from ...graph import Node
 from ...ops.convolution import Convolution
 from ..kernel_set import AnyKernel, KernelSet
 from .convolution import emit_convolution, lower_conv
@@ -20,6 +21,7 @@ from .integers import (
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 from .recurrent import lower_recurrent
+from .tensor_tiles import takes_epilogue
 
 _LOWERINGS: dict[tuple[str, str], Callable[..., None]] = {
     ("", "MatMul"): lower_matmul, ("", "Gemm"): lower_gemm, ("", "Conv"): lower_conv,
@@ -49,6 +51,10 @@ class CudaKernels(KernelSet):
     def lowering(self, key: tuple[str, str]) -> Callable[..., None] | None:
         """Return what emits products, convolutions and poolings."""
         return _LOWERINGS.get(key)
+
+    def leads(self, emit: Emission, node: Node) -> bool:
+        """Tell whether a node is a product or convolution whose kernel has an epilogue."""
+        return takes_epilogue(emit, node)
 
     def convolve(self, emit: Emission, conv: Convolution) -> bool:
         """Emit a convolution of floats without an epilogue."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ....kernels.cuda.product import product as product_kernel
 from ...emission import Emission
 from ...graph import Node
@@ -14,6 +16,9 @@ from ...ops.registry import OPERATORS
 from ...strides import collapse
 from ...symbolic import Dim, product
 from ...tensors import Tensor, short_name
+from .behind import Behind, emit_body
+from .tensor_product import emit_tensor_product
+from .tensor_tiles import as_multiplied, element_of
 from .tiles import Tiles
 
 _KINDS = ("float32", "float64", "int32", "uint32", "int64", "uint64")
@@ -24,10 +29,11 @@ def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     if node.infos[0].dtype not in _KINDS:
         _by_the_cpu(emit, node, group)
         return
-    a, b, y = (*(emit.tensor(node.values[i]) for i in (0, 1)), emit.output(node))
-    if min(len(a.shape), len(b.shape)) == 1:
-        a, b, y = as_matrices(a, b, y)  # type: ignore[assignment]
-    emit_product(emit, a, b, y)
+    a, b = emit.tensor(node.values[0]), _right(emit, node)
+    if min(len(a.shape), len(b.shape)) > 1:
+        _emit_group(emit, group, a, b)
+        return
+    emit_product(emit, *as_matrices(a, b, emit.output(node)))  # type: ignore[arg-type]
 
 
 def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
@@ -35,23 +41,50 @@ def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     if node.infos[0].dtype not in _KINDS:
         _by_the_cpu(emit, node, group)
         return
-    a, b = (_turned(emit, node, i, f"trans{'AB'[i]}") for i in (0, 1))
+    a, b = _turned(emit, node, 0), _turned(emit, node, 1)
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
-    y, c = emit.output(node), node.input(2)
+    c, shape = node.input(2), node.infos[0].dims
     if alpha != 1.0:
         scaled = emit.new(a.shape, a.dtype)
         emit_expression(emit, "mul(x0,x1)", scaled, [a, float(alpha)])
         a = scaled
     bias = None if c is None else emit.tensor(node.values[2])
-    if bias is None or (beta == 1.0 and bias.shape in ((), (1,), (y.shape[1],))):
-        emit_product(emit, a, b, y, bias)
+    if bias is None or (beta == 1.0 and bias.shape in ((), (1,), (shape[1],))):
+        _emit_group(emit, group, a, b, bias)
         return
+    y = emit.output(node)
     products = emit.new(y.shape, y.dtype)
     emit_product(emit, a, b, products)
     if beta == 1.0:
         emit_expression(emit, "add(x0,x1)", y, [products, bias])
     else:
         emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, bias, float(beta)])
+    emit_body(emit, group)
+
+
+def _emit_group(
+    emit: Emission, group: Group, a: Tensor, b: Tensor, bias: Tensor | None = None
+) -> None:
+    """Emit a product and what follows it, in one step where a kernel takes both."""
+    assert group.head is not None
+    y = emit.output(group.last)
+    emit.check(a.shape[-1], b.shape[-2], f"columns of {a.name!r} and rows of {b.name!r}")
+    if emit_tensor_product(emit, a, b, y, bias, Behind.of(emit, group)):
+        return
+    if group.body:
+        emit_product(emit, a, b, emit.output(group.head), bias)
+        emit_body(emit, group, y)
+    else:
+        emit_product(emit, a, b, y, bias)
+
+
+def _right(emit: Emission, node: Node) -> Tensor:
+    """Return the right operand; a constant one is stored as tensor cores read it."""
+    info = node.required(1)
+    if not info.is_constant or info.rank < 2 or element_of(emit) is None:
+        return emit.tensor(node.values[1])
+    stored = emit.constant(as_multiplied(emit, np.swapaxes(info.array(), -1, -2)), info.name)
+    return _swapped(stored)
 
 
 def _by_the_cpu(emit: Emission, node: Node, group: Group) -> None:
@@ -60,11 +93,19 @@ def _by_the_cpu(emit: Emission, node: Node, group: Group) -> None:
     fused(emit, node, group)
 
 
-def _turned(emit: Emission, node: Node, index: int, attribute: str) -> Tensor:
+def _turned(emit: Emission, node: Node, index: int) -> Tensor:
+    """Return an operand of a Gemm as it is multiplied."""
+    is_turned = bool(node.attribute(f"trans{'AB'[index]}", 0))
+    if index == 1 and not is_turned:
+        return _right(emit, node)
     matrix = emit.tensor(node.values[index])
-    if not node.attribute(attribute, 0):
-        return matrix
-    return matrix.view(matrix.shape[::-1], matrix.strides[::-1])
+    return _swapped(matrix) if is_turned else matrix
+
+
+def _swapped(matrix: Tensor) -> Tensor:
+    """Return matrices with rows as columns."""
+    (*sizes, m, n), (*steps, row, column) = matrix.shape, matrix.strides
+    return matrix.view((*sizes, n, m), (*steps, column, row))
 
 
 def emit_product(

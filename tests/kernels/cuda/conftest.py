@@ -22,8 +22,15 @@ def stored(values: np.ndarray, kind: str) -> np.ndarray:
     if kind == "bf16":
         return bf16_bits(values).astype(np.uint16)
     return values.astype(
-        {"f16": np.float16, "tf32": np.float32, "f32": np.float32, "s8": np.int8}[kind]
+        {"f16": np.float16, "tf32": np.float32, "f32": np.float32, "s8": np.int8, "u8": np.uint8}[
+            kind
+        ]
     )
+
+
+def right_of(element: str) -> str:
+    """What the right operand is of, where the left one is of an element."""
+    return "s8" if element == "u8" else element
 
 
 def meant(array: np.ndarray, kind: str) -> np.ndarray:
@@ -74,12 +81,15 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
         seed: int | None = None,
         finds_races: bool = False,
     ) -> list[Block]:
-        scale = 20 if tile.element == "s8" else 1
+        scale = 20 if tile.size == 1 else 1
+        kinds = tile.element, right_of(tile.element)
         a, b = (
-            stored(scale * rng.standard_normal((batch, size, _rounded(k, tile))), tile.element)
-            for size in (m, n)
+            stored(np.abs(scale * rng.standard_normal((batch, size, _rounded(k, tile)))), kind)
+            if kind == "u8"
+            else stored(scale * rng.standard_normal((batch, size, _rounded(k, tile))), kind)
+            for size, kind in zip((m, n), kinds, strict=True)
         )
-        expected = meant(a[..., :k], tile.element) @ meant(b[..., :k], tile.element).swapaxes(1, 2)
+        expected = meant(a[..., :k], kinds[0]) @ meant(b[..., :k], kinds[1]).swapaxes(1, 2)
         if tile.b_order == "kn":
             b = np.zeros((batch, k, _rounded(n, tile)), b.dtype)
             b[..., :n] = stored(rng.standard_normal((batch, k, n)), tile.element)
@@ -104,7 +114,6 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
                 )
             ]
             addresses[:2] = [memory.place(words) for words in maps]
-            pitches, steps = pitches[2:], steps[2:]
         grid = (-(-m // tile.m) * batch, -(-n // tile.n), 1)
         # All matrices along the inner axis; no operands of an epilogue, no status word.
         ahead = [word for step in steps for word in (0, step)]

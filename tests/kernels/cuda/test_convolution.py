@@ -12,7 +12,7 @@ from sardonyx.kernels.cuda.tensor_cores.float_convolution import float_convoluti
 from sardonyx.kernels.cuda.tensor_cores.tiles import FloatTile, Tile
 from sardonyx.kernels.cuda.tensor_cores.windows import shared_bytes
 
-from .conftest import bank_conflicts, empty, meant, numbers, stored
+from .conftest import bank_conflicts, empty, meant, numbers, right_of, stored
 
 
 def expected(x, w, bias, **attributes):
@@ -24,9 +24,10 @@ def expected(x, w, bias, **attributes):
 
 def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1, epilogue=None):
     images, height, width, channels = shape
-    scale = 20 if tile.element == "s8" else 1
-    x = stored(scale * rng.standard_normal(shape), tile.element)
-    w = stored(scale * rng.standard_normal((filters, *kernel, channels // groups)), tile.element)
+    scale, right = 20 if tile.size == 1 else 1, right_of(tile.element)
+    x = scale * rng.standard_normal(shape)
+    x = stored(np.abs(x) if tile.element == "u8" else x, tile.element)
+    w = stored(scale * rng.standard_normal((filters, *kernel, channels // groups)), right)
     bias = rng.standard_normal(filters).astype(np.float32)
     epilogue = epilogue or Epilogue("column")
     out = [
@@ -37,7 +38,7 @@ def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1,
     memory = Memory()
     addresses = [memory.place(each) for each in (x, w, y, bias)]
     arguments = (
-        *addresses, 0, images, height, width, channels // groups, filters // groups,
+        *addresses, 0, 0, images, height, width, channels // groups, filters // groups,
         *out, *kernel, *stride, *dilation, *pad, x.strides[2], y.strides[2], groups, 0,
     )  # fmt: skip
     pixels = images * out[0] * out[1]
@@ -47,7 +48,7 @@ def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1,
     blocks = launch(body, grid, tile.threads, arguments, memory, size, finds_races=True)
     right = expected(
         meant(x, tile.element).astype(np.float32),
-        meant(w, tile.element).astype(np.float32),
+        meant(w, right).astype(np.float32),
         bias if epilogue.bias else 0 * bias,
         strides=stride, dilations=dilation, pads=[*pad, *pad], group=groups,
     )  # fmt: skip
