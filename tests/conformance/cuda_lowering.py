@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from sardonyx.kernels.cuda.kernel import Launch, Limits
 from sardonyx.kernels.ref import KernelRef
 from sardonyx.runtime.arguments import Signature
@@ -34,39 +36,39 @@ class Planner(Driver):
 
     def __init__(self) -> None:
         self._end = 1 << 40
+        self._pinned: list[np.ndarray] = []
 
     def allocate(self, size: int) -> int:
+        begin = self._end
         self._end += -(-size // 256) * 256 + 256
-        return self._end - size // 256 * 256 - 512
+        return begin
 
-    def free(self, address: int) -> None:
-        pass
+    def allocate_pinned(self, size: int) -> int:
+        self._pinned.append(np.zeros(size + 8, np.uint8))
+        return self._pinned[-1].ctypes.data
 
-    to_device = to_host = move = lambda *_: None
+    def load(self, kernels: Sequence[Any]) -> list[Any]:
+        return list(kernels)
 
-    def owns(self, address: int, size: int) -> bool:
-        return False
+    def prepare(self, kernel: Any, launch: Launch, words: np.ndarray) -> Launch:
+        return launch
 
-    def wait_for_others(self) -> None:
-        pass
+    def encoded(self, tensor_map: Any) -> np.ndarray:
+        return np.zeros(16, np.int64)
 
-    def load(self, kernel: Any) -> Any:
-        return kernel
+    def _nothing(self, *_: Any, **__: Any) -> Any:
+        return None
 
-    def capture(self, queue: Any) -> Any:
-        return queue
-
-    def synchronize(self) -> None:
-        pass
+    free = free_pinned = to_device = to_host = move = wait_for = let_wait = _nothing
+    owns = queue = capture = synchronize = mark = nanoseconds = _nothing
 
 
 class Absent(CudaDevice):
     """The GPU; kernels of the CPU are not compiled."""
 
     def load(self, program: Program) -> None:
-        for ref in program.all_kernels:
-            if is_cuda(ref):
-                self._launchers[ref] = self._driver.load(ref)
+        refs = [ref for ref in program.all_kernels if is_cuda(ref)]
+        self._loaded |= dict(zip(refs, self._driver.load(refs), strict=True))
 
     def address(self, ref: KernelRef) -> int:
         return 0
@@ -117,7 +119,7 @@ def lowered(model: bytes) -> Lowered:
 
 
 def _launches(program: Program) -> list[Launch]:
-    """Bind a program to the shapes that its inputs declare; what is open gets the size 3."""
+    """Return the launches of the first phase, where inputs declare all sizes."""
     device = Absent(Planner())
     device.load(program)
     executable = Executable(program, device)
@@ -126,8 +128,12 @@ def _launches(program: Program) -> list[Launch]:
         return []
     binding = device.context(executable, 1).binding
     binding.bind(shapes)
-    binding.make_launches()
-    return [ready.launch for ready in binding._launches if ready is not None]
+    placement = binding.placement()
+    # Sizes of phases that have not begun are not known.
+    stretches = [program.stretches[index].last for index, _ in program.opened_phases()]
+    end = min([len(program.steps), *stretches])
+    launches = (binding._launch(step, placement) for step in range(end))
+    return [launch for launch in launches if launch is not None]
 
 
 def listed() -> dict[str, set[str]]:
