@@ -14,7 +14,7 @@ from ...runtime.session import Session
 from .. import bench, zoo
 from ..cuda_cases.cases import MODULES, cases_of
 from ..demo import DATA
-from .tasks import Setting, Skipped, Task
+from .tasks import Setting, Skipped, Task, drawn
 
 _ERROR = {"fp32": 1e-3, "fast": 2e-2}
 """Largest differences of models from the CPU's results, as parts of the largest value."""
@@ -94,7 +94,7 @@ def _compare_model(name: str, precision: str) -> None:
             path = DATA / "digits.onnx"
             [port] = Session(path).get_inputs()
             shape = [size if isinstance(size, int) else 2 for size in port.shape or ()]
-            feeds = {port.name: _drawn(*shape)}
+            feeds = {port.name: drawn(*shape)}
         else:
             path, feeds = zoo.model(name), zoo.inputs(name, np.random.default_rng(0))
     except (zoo.Unavailable, OSError) as reason:
@@ -102,7 +102,3 @@ def _compare_model(name: str, precision: str) -> None:
     wanted = Session(path).run(None, feeds)
     got = Session(path, device="cuda", precision=precision).run(None, feeds)
     _compare(got, wanted, _ERROR[precision])
-
-
-def _drawn(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)

@@ -21,7 +21,7 @@ from ...runtime.session import Session
 from ..cuda_cases.runs import model_of
 from .peers import allow_tf32, seconds_of, torch_device
 from .raw import driver, machine
-from .tasks import Row, Setting, Task
+from .tasks import Row, Setting, Task, drawn
 
 PRECISIONS = ("fp32", "fast")
 _RUNS, _WARMUP = 10, 3
@@ -30,10 +30,6 @@ _REGISTERS = 48
 """Of a thread, where there is no assembler to tell."""
 node = helper.make_node
 Arrays = Mapping[str, np.ndarray]
-
-
-def _drawn(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def on_gpu(
@@ -98,14 +94,14 @@ def product_tasks(setting: Setting) -> list[Task]:
 
 def _product(n: int, precision: str, setting: Setting) -> list[Row]:
     nodes = [node("MatMul", ["x", "w"], ["y"])]
-    seconds, refs = on_gpu(nodes, {"x": _drawn(n, n)}, {"w": _drawn(n, n)}, precision, setting)
+    seconds, refs = on_gpu(nodes, {"x": drawn(n, n)}, {"w": drawn(n, n)}, precision, setting)
     values = _rates(precision, seconds, 2 * n**3, refs, (n,) * 3)
     return [Row("Products", str(n), values)]
 
 
 def _torch_product(n: int, setting: Setting) -> list[Row]:
     torch, device = torch_device(setting.simulates)
-    x = torch.from_numpy(_drawn(n, n)).to(device)
+    x = torch.tensor(drawn(n, n)).to(device)
     values: dict[str, float | str] = {}
     repeats = setting.size(20, 1)
     for name, is_fast, kind in (
@@ -146,8 +142,8 @@ def _convolution(
 ) -> list[Row]:
     images, channels, side = shape
     nodes = [node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
-    weights = {"w": _drawn(channels, channels, 3, 3)}
-    feeds = {"x": _drawn(images, channels, side, side)}
+    weights = {"w": drawn(channels, channels, 3, 3)}
+    feeds = {"x": drawn(images, channels, side, side)}
     seconds, refs = on_gpu(nodes, feeds, weights, precision, setting)
     sizes = (images * side * side, channels, 9 * channels, 9)
     operations = 2.0 * sizes[0] * sizes[1] * sizes[2]
@@ -159,8 +155,8 @@ def _torch_convolution(name: str, shape: tuple[int, int, int], setting: Setting)
     torch, device = torch_device(setting.simulates)
     images, channels, side = shape
     last = torch.channels_last
-    x = torch.from_numpy(_drawn(images, channels, side, side)).to(device, memory_format=last)
-    w = torch.from_numpy(_drawn(channels, channels, 3, 3)).to(device, memory_format=last)
+    x = torch.tensor(drawn(images, channels, side, side)).to(device, memory_format=last)
+    w = torch.tensor(drawn(channels, channels, 3, 3)).to(device, memory_format=last)
     operations, values = 18.0 * images * side**2 * channels**2, dict[str, float | str]()
     for label, is_fast in (("fp32", False), ("tf32", True)):
         allow_tf32(is_fast)
@@ -186,7 +182,7 @@ def attention_tasks(setting: Setting) -> list[Task]:
 
 def _attention(name: str, length: int, heads: int, kind: str, setting: Setting) -> list[Row]:
     head = setting.size(128, 8)
-    feeds = {each: _drawn(1, heads, length, head).astype(kind) for each in "qkv"}
+    feeds = {each: drawn(1, heads, length, head).astype(kind) for each in "qkv"}
     nodes = [node("Attention", ["q", "k", "v"], ["y"])]
     seconds, _ = on_gpu(nodes, feeds, {}, "fast", setting)
     values = {f"{kind} TFLOP/s": 4.0 * heads * length**2 * head / seconds / 1e12}
@@ -197,7 +193,7 @@ def _torch_attention(name: str, length: int, heads: int, setting: Setting) -> li
     torch, device = torch_device(setting.simulates)
     head, values = setting.size(128, 8), dict[str, float | str]()
     for label, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        x = torch.from_numpy(_drawn(1, heads, length, head)).to(device, kind)
+        x = torch.tensor(drawn(1, heads, length, head)).to(device, kind)
         call = functools.partial(torch.nn.functional.scaled_dot_product_attention, x, x, x)
         seconds = seconds_of(call, device, setting.size(10, 1))
         values[f"torch {label} TFLOP/s"] = 4.0 * heads * length**2 * head / seconds / 1e12
@@ -207,7 +203,7 @@ def _torch_attention(name: str, length: int, heads: int, setting: Setting) -> li
 def _moving(setting: Setting) -> dict[str, tuple[Any, Arrays, Arrays, float, Any]]:
     """Return nodes, inputs, weights, bytes that have to move, and functions of PyTorch."""
     side = setting.size(8192, 8)
-    x, count = _drawn(side, side), side * side
+    x, count = drawn(side, side), side * side
     rows = {"i": np.random.default_rng(0).permutation(side)}
     ones = {"s": np.ones(side, np.float32), "b": np.ones(side, np.float32)}
     last, first = {"a": np.array([1])}, {"a": np.array([0])}
@@ -279,6 +275,6 @@ def _expected(ref: KernelRef, gpu: Any) -> float:
 def _torch_move(name: str, setting: Setting) -> list[Row]:
     torch, device = torch_device(setting.simulates)
     _, feeds, _, size, call = _moving(setting)[name]
-    x = torch.from_numpy(feeds["x"]).to(device)
+    x = torch.tensor(feeds["x"]).to(device)
     seconds = seconds_of(functools.partial(call, torch, x), device, setting.size(20, 1))
     return [Row("Bandwidth", name, {"torch GB/s": size / seconds / 1e9})]

@@ -18,7 +18,7 @@ from ...kernels.cuda.tensor_cores.tiles import FloatTile, GroupTile, Tile
 from ...kernels.record import address_of
 from ...runtime.devices.cuda.driver import Copy, Driver
 from ...runtime.devices.cuda.requirements import open_driver
-from .tasks import Row, Setting, Task
+from .tasks import Row, Setting, Task, drawn
 
 _TYPES: dict[str, Any] = {
     "bf16": ml_dtypes.bfloat16, "f16": np.float16, "tf32": np.float32, "f32": np.float32,
@@ -75,12 +75,9 @@ class Product:
         element, result = _TYPES[tile.element], _TYPES[tile.result]
         shape = (n, k) if tile.b_order == "nk" else (k, n)
         scale = 20 if tile.element == "s8" else 1
-        arrays = [
-            (scale * rng.standard_normal(each, np.float32)).astype(element)
-            for each in ((m, k), shape)
-        ]
+        arrays = [(scale * drawn(*each)).astype(element) for each in ((m, k), shape)]
         bias = rng.standard_normal((n, 2) if epilogue_of(tile).bias == "scaled" else n, np.float32)
-        self.tile, self.sizes = tile, (m, n, k)
+        self.tile = tile
         self.operands = [Operand(each) for each in (*arrays, np.zeros((m, n), result), bias)]
         a, b, c, shift = (each.address for each in self.operands)
         size, given = tile.size, np.dtype(result).itemsize
@@ -91,10 +88,10 @@ class Product:
         }  # fmt: skip
         launch = kernel.launch(fields, driver().limits)
         if kernel.maps is not None:
-            self._map_memory = driver().allocate(128 * 4)
+            self.operands.append(Operand(np.zeros(64, np.int64)))
             for i, (name, tensor_map) in enumerate(kernel.maps(fields).items()):
                 words = driver().encoded(tensor_map)
-                fields[name] = self._map_memory + 128 * i
+                fields[name] = self.operands[-1].address + 128 * i
                 driver().to_device(Copy(fields[name], address_of(words), 128))
         self._status = Operand(np.zeros(1, np.int64))
         words = np.array([*(fields[f] for f in kernel.fields), self._status.address], np.int64)
@@ -120,7 +117,7 @@ class Product:
 
     def wanted(self) -> np.ndarray:
         """Return what it has to be, as float64."""
-        a, b, _, bias = (each.array.astype(np.float64) for each in self.operands)
+        a, b, _, bias = (each.array.astype(np.float64) for each in self.operands[:4])
         y = a @ (b.T if self.tile.b_order == "nk" else b)
         kind = epilogue_of(self.tile).bias
         if kind == "scaled":

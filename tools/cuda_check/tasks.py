@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 Values = Mapping[str, float | str]
+_DRAWN = (1 << 22) + 3
 
 
 class Skipped(Exception):
@@ -26,6 +31,16 @@ class Task(NamedTuple):
 
     name: str
     run: Callable[[], Sequence[Row] | None]
+
+
+@functools.cache
+def drawn(*shape: int) -> np.ndarray:
+    """Return normal numbers, which repeat themselves in large arrays: there is little time."""
+    count = min(math.prod(shape), _DRAWN)
+    numbers = np.random.default_rng(0).standard_normal(count, np.float32)
+    array = np.resize(numbers, shape)
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True)
