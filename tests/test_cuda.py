@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sardonyx.tools.cuda_cases.cases import MODULES
 
 FOLDER = Path(__file__).parent / "cuda"
+CASES = "test_cases.py"
+FILES = sorted({path.name for path in FOLDER.glob("test_*.py")} - {CASES})
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None,
@@ -19,13 +22,22 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("test_*.py")))
-def test_in_the_simulator(name):
+def in_the_simulator(*options):
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider",
-               "-W", "ignore::RuntimeWarning", FOLDER / name]  # fmt: skip
+               "-W", "ignore::RuntimeWarning", *options]  # fmt: skip
     alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
         command, env=alone | {"NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True,
         cwd=FOLDER.parents[1], timeout=550, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_in_the_simulator(name):
+    in_the_simulator(FOLDER / name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_cases_in_the_simulator(module):
+    in_the_simulator(FOLDER / CASES, "-k", f"[{module}:")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .kernel import CudaKernel
 from .numba_backend import bound
 
 TARGETS = {"sm_80": (8, 0), "sm_89": (8, 0), "sm_90": (8, 0), "sm_90a": (9, 0)}
@@ -44,6 +45,8 @@ class Compiled:
         Of a thread; the latter in bytes.
     warnings : tuple of str
         Lines of the assembler that are no plain report.
+    shared : int
+        Shared memory of a block, in bytes, but for what a launch adds.
     """
 
     target: str
@@ -55,6 +58,7 @@ class Compiled:
     spill_stores: int
     spill_loads: int
     warnings: tuple[str, ...]
+    shared: int
 
 
 @functools.cache
@@ -107,6 +111,26 @@ def compile_kernel(
     return assembled(_text(kernel, parameters, TARGETS[target], threads, blocks), target)
 
 
+@functools.cache
+def assemble_plain(kernel: CudaKernel, target: str) -> Compiled:
+    """Assemble a kernel that the runtime compiles, as a driver does for a GPU of a target.
+
+    Raises
+    ------
+    NoCompiler, subprocess.CalledProcessError
+        As `compile_kernel`.
+    """
+    return assembled(plain_text(kernel), target)
+
+
+@functools.cache
+def plain_text(kernel: CudaKernel) -> str:
+    """Return the PTX of a kernel that the runtime compiles, for 8.0."""
+    from .compilation import compiled
+
+    return compiled(kernel, TARGETS["sm_80"])[0].decode()
+
+
 @functools.lru_cache(64)
 def _text(
     kernel: Callable[..., None], parameters: str, capability: tuple[int, int], *bounds: int
@@ -147,6 +171,7 @@ def assembled(ptx: str, target: str) -> Compiled:
         _number(report, r"(\d+) bytes spill stores"),
         _number(report, r"(\d+) bytes spill loads"),
         tuple(warnings),
+        _number(report, r"(\d+) bytes smem"),
     )
 
 

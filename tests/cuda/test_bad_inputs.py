@@ -11,8 +11,7 @@ from sardonyx.kernels.cuda.simulated import LOAD
 from sardonyx.runtime.devices.cuda.device import cuda_device
 from sardonyx.runtime.devices.cuda.driver import Copy
 from sardonyx.runtime.devices.cuda.simulator import Simulator
-
-from .runs import floats, kernels_elsewhere, model_of, on_gpu
+from sardonyx.tools.cuda_cases.runs import floats, kernels_elsewhere, model_of, on_gpu
 
 node = helper.make_node
 

@@ -14,9 +14,9 @@ from sardonyx.runtime.devices.cuda import device as module
 from sardonyx.runtime.devices.cuda import gpu
 from sardonyx.runtime.devices.cuda.requirements import open_gpu
 from sardonyx.runtime.devices.cuda.simulator import Simulator
+from sardonyx.tools.cuda_cases.runs import floats, model_of
 
 from ..fake_cuda import FakeCuda
-from .runs import floats, model_of
 
 node = helper.make_node
 

@@ -11,8 +11,7 @@ from onnx import helper
 from sardonyx.runtime.devices.cuda.device import cuda_device
 from sardonyx.runtime.devices.cuda.device_array import DeviceArray
 from sardonyx.runtime.devices.cuda.dlpack import described
-
-from .runs import floats, model_of, on_gpu
+from sardonyx.tools.cuda_cases.runs import floats, model_of, on_gpu
 
 node = helper.make_node
 

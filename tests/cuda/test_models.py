@@ -7,8 +7,7 @@ import pytest
 import sardonyx
 from onnx import TensorProto, helper
 from sardonyx.tools import zoo
-
-from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
+from sardonyx.tools.cuda_cases.runs import check, floats, kernels_elsewhere, model_of, on_gpu
 
 node = helper.make_node
 DATA = Path(__file__).parents[2] / "tools" / "data"

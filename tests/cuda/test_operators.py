@@ -8,11 +8,11 @@ import onnx
 import pytest
 import sardonyx
 from onnx.reference import ReferenceEvaluator
+from sardonyx.tools.cuda_cases.runs import kernels_elsewhere
 
 from ..checks import changes
 from ..operators import cases_of, has_row, model_of
 from ..reference.every_draw import DRAWN
-from .runs import kernels_elsewhere
 
 CASES = 2
 RANDOM = {

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import sardonyx
 from onnx import helper
-
-from .both import same_as_cpu
-from .runs import check, floats, model_of, on_gpu
+from sardonyx.tools.cuda_cases.both import same_as_cpu
+from sardonyx.tools.cuda_cases.runs import check, floats, model_of, on_gpu
 
 node = helper.make_node
 

@@ -5,8 +5,7 @@ import onnx.parser
 import pytest
 import sardonyx
 from sardonyx.runtime.devices.cuda.simulator import Simulator
-
-from .runs import floats
+from sardonyx.tools.cuda_cases.runs import floats
 
 CACHE = """g (float[batch, 2, step, 3] x, float[batch, 2, past, 3] past_0)
     => (float[batch, 2, all, 3] y, float[batch, 2, all, 3] present_0) {

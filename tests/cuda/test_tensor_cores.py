@@ -10,11 +10,10 @@ from onnx.reference import ReferenceEvaluator
 from sardonyx.kernels.cuda.simulator import matrices
 from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile, Tile
 from sardonyx.runtime.devices.cuda import tensor_product, tensor_tiles
-
-from .both import same_as_cpu
-from .runs import check, floats, kernels_elsewhere, model_of, on_gpu
-from .test_integers import drawn
-from .test_networks import Network
+from sardonyx.tools.cuda_cases.both import same_as_cpu
+from sardonyx.tools.cuda_cases.integers import drawn
+from sardonyx.tools.cuda_cases.networks import Network
+from sardonyx.tools.cuda_cases.runs import check, floats, kernels_elsewhere, model_of, on_gpu
 
 node = helper.make_node
 PRECISIONS = {"fp32": 2e-6, "fast": 2e-3}

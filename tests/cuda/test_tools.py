@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 from onnx import helper
 from sardonyx.tools.cli import app
+from sardonyx.tools.cuda_cases.runs import floats, model_of
 from typer.testing import CliRunner
-
-from .runs import floats, model_of
 
 node = helper.make_node
 

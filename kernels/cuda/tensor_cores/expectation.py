@@ -1,4 +1,4 @@
-"""Expected fraction of a GPU's peak that a product kernel reaches, from counts of its tile.
+"""Expected fraction of a GPU's peak that products and convolutions reach, from counts of a tile.
 
 A block's stage takes as long as what is busiest: multiplications, shared memory, instructions, or
 the way from the second cache. A block's life has a beginning, in which its first stage comes from
@@ -22,6 +22,8 @@ _BETWEEN = 30
 """Clocks of a barrier between stages in which no other warp multiplies, with one block."""
 _COPY = 5
 """Instructions of a copy of 16 bytes: address, predicate, comparison, itself."""
+_WINDOW_COPY = 16
+"""Those of a copy out of an image: the pixel's words, four borders, address."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Stage:
         return max(self.multiply, self.shared, self.issue, self.fetch)
 
 
-def stage_of(tile: Tile | FloatTile, gpu: Gpu) -> Stage:
-    """Count a stage of a tile."""
+def stage_of(tile: Tile | FloatTile, gpu: Gpu, copy: int = _COPY) -> Stage:
+    """Count a stage of a tile, with so many instructions for a copy."""
     rate = gpu.multiply_adds[tile.element]
     products, warps = tile.m * tile.n * tile.k, tile.threads // 32
     fetched = (tile.m + tile.n) * tile.k * tile.size
@@ -56,7 +58,7 @@ def stage_of(tile: Tile | FloatTile, gpu: Gpu) -> Stage:
         copies = (tile.m + tile.n // in_pieces) * tile.k // 32
         # A load of 128 bits of which neighbours want the same takes two turns of shared memory.
         shared = 2 * loads + copies
-        issue = products / 32 + loads + _COPY * copies + 40 * warps
+        issue = products / 32 + loads + copy * copies + 40 * warps
         return Stage(products / rate, shared, issue / gpu.ISSUED, fetched / gpu.l2_bytes)
     if isinstance(tile, GroupTile):
         read = (tile.m + tile.n * tile.m // 64) * tile.k * tile.size
@@ -69,7 +71,7 @@ def stage_of(tile: Tile | FloatTile, gpu: Gpu) -> Stage:
     read = warps * (tile.warp_m + tile.warp_n) * tile.k * tile.size
     steps = 4 * (tile.warp_m // 16 * (tile.warp_n // 8) + tile.warp_m // 16 + tile.warp_n // 16)
     copies = fetched // 16 // 32 * (1 if tile.is_aligned else 16 // tile.size)
-    issue = warps * (steps + 40) + (_COPY if tile.is_aligned else _COPY + 1) * copies
+    issue = warps * (steps + 40) + (copy if tile.is_aligned else copy + 1) * copies
     return Stage(
         products / (rate * gpu.by_warps),
         (read + fetched) / gpu.SHARED_RATE,
@@ -78,7 +80,9 @@ def stage_of(tile: Tile | FloatTile, gpu: Gpu) -> Stage:
     )
 
 
-def fraction(tile: Tile | FloatTile, gpu: Gpu, blocks: int, m: int, n: int, k: int) -> float:
+def fraction(
+    tile: Tile | FloatTile, gpu: Gpu, blocks: int, m: int, n: int, k: int, taps: int = 0
+) -> float:
     """Return the part of a GPU's peak that a product of m x k and k x n reaches.
 
     Parameters
@@ -89,8 +93,13 @@ def fraction(tile: Tile | FloatTile, gpu: Gpu, blocks: int, m: int, n: int, k: i
         Where it runs.
     blocks : int
         Blocks on a multiprocessor at a time.
+    m, n, k : int
+        Of a convolution: pixels of the result, filters, and taps times channels.
+    taps : int
+        Those of a convolution, whose images are in memory once; 0 of a product.
     """
-    stage, stages = stage_of(tile, gpu), ceil(k / tile.k)
+    stage = stage_of(tile, gpu, _WINDOW_COPY if taps else _COPY)
+    stages = ceil(k / tile.k)
     result_bytes = tile.m * tile.n * RESULT_BYTES[tile.result]
     bytes_per_clock = gpu.memory / gpu.clock / gpu.multiprocessors
     end = 2 * tile.m * tile.n * 4 / gpu.SHARED_RATE + result_bytes / bytes_per_clock
@@ -102,7 +111,7 @@ def fraction(tile: Tile | FloatTile, gpu: Gpu, blocks: int, m: int, n: int, k: i
     # Alone on its multiprocessor, a block hides nothing; else others multiply while it begins.
     shown = mine if together == 1 else 1 + (mine - 1) / (2 * together)
     clocks = mine * body + shown * (_FIRST + end)
-    traffic = (m * k + k * n) * tile.size + m * n * RESULT_BYTES[tile.result]
+    traffic = (m * k / max(taps, 1) + k * n) * tile.size + m * n * RESULT_BYTES[tile.result]
     clocks = max(clocks, traffic / (bytes_per_clock * gpu.multiprocessors))
     ideal = m * n * k / (gpu.multiply_adds[tile.element] * gpu.multiprocessors)
     return ideal / clocks

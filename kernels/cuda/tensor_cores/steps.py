@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...ref import KernelRef
 from ..kernel import Body, Bounds, Fields, cuda_factory
 from . import bulk_product, convolution, float_convolution, float_product, matrices, windows
 from . import product as warps
@@ -13,6 +14,7 @@ from .tensor_map import TensorMap
 from .tiles import FloatTile, GroupTile, Tile
 
 Word = int | str
+_MODULE = __name__.partition(".")[2]
 
 
 def words_of(tile: Tile | FloatTile, epilogue: Epilogue) -> tuple[Word, ...]:
@@ -128,3 +130,17 @@ def convolution_step(tile: Tile | FloatTile, epilogue: Epilogue) -> Any:
     """Return the kernel of a convolution; None where there is none."""
     family = multiply_add_convolution if isinstance(tile, FloatTile) else warp_convolution
     return family(*words_of(tile, epilogue))
+
+
+_KINDS = {
+    "warp_product": Tile, "group_product": GroupTile, "multiply_add_product": FloatTile,
+    "warp_convolution": Tile, "multiply_add_convolution": FloatTile,
+}  # fmt: skip
+
+
+def tile_of(ref: KernelRef) -> Tile | FloatTile | None:
+    """Return the tile of a kernel by its name; None of a kernel that has none."""
+    if ref.module != _MODULE or ref.function not in _KINDS:
+        return None
+    tile: Tile | FloatTile = _read(_KINDS[ref.function], ref.parameters)[0]
+    return tile

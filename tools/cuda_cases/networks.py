@@ -1,9 +1,9 @@
 """Small networks of the usual kinds: the GPU runs all of their steps."""
 
 import numpy as np
-import sardonyx
 from onnx import TensorProto, helper
 
+from ...runtime.session import Session
 from .runs import floats, kernels_elsewhere, model_of, on_gpu
 
 node = helper.make_node
@@ -34,8 +34,8 @@ class Network:
     def same_as_cpu(self, feeds, dims=None, **options):
         model = model_of(self.nodes, feeds, self.weights, dims)
         session = on_gpu(model, **options)
-        assert kernels_elsewhere(session) == []
-        wanted = sardonyx.Session(model.SerializeToString(), **options).run(None, feeds)
+        np.testing.assert_equal(kernels_elsewhere(session), [])
+        wanted = Session(model.SerializeToString(), **options).run(None, feeds)
         for got, expected in zip(session.run(None, feeds), wanted, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
@@ -59,7 +59,7 @@ def mobile_block(net, x, channels, width, out, stride):
     return net("Add", x, h) if stride == 1 and channels == out else h
 
 
-def test_a_mobile_network():
+def case_a_mobile_network():
     net = Network()
     x = net("Conv", "x", net.drawn(4, 3, 3, 3), net.drawn(4), strides=[2, 2], pads=[1, 1, 1, 1])
     x = mobile_block(net, x, 4, 6, 4, 1)
@@ -94,7 +94,7 @@ def normalized(net, x, size):
     return net("Add", scaled, net.drawn(size))
 
 
-def test_an_encoder_of_text():
+def case_an_encoder_of_text():
     net, size = Network(), 8
     x = net("Gather", net.drawn(11, size, scale=1), "tokens")
     length = net("Shape", "tokens", start=1, end=2)
@@ -119,7 +119,7 @@ def test_an_encoder_of_text():
                     {"tokens": ["n", "length"], "mask": ["n", "length"]})  # fmt: skip
 
 
-def test_a_detector():
+def case_a_detector():
     """Scales of features joined, boxes ranked and picked."""
     net = Network()
     fine = net("LeakyRelu", net("Conv", "x", net.drawn(4, 3, 3, 3), pads=[1, 1, 1, 1]))

@@ -1,10 +1,12 @@
-"""Kernels of GPUs to be compiled in tests: each of them, for types whose code differs."""
+"""Kernels that the runtime compiles for GPUs: each of them, for types whose code differs."""
 
 from __future__ import annotations
 
-from sardonyx.kernels.ref import KernelRef
+from typing import Any
 
-_KERNELS = {
+from ..ref import KernelRef
+
+_KERNELS: dict[str, list[Any]] = {
     "attention.attention": [()],
     "byte_tables.look_up_bytes": [()],
     "concat.concat": [()],

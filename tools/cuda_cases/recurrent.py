@@ -1,11 +1,11 @@
 """Recurrent layers on the simulated GPU against those of the CPU, and plain ones against onnx's."""
 
 import numpy as np
-import pytest
-import sardonyx
 from onnx import helper
 
+from ...errors import SardonyxError
 from .both import same_as_cpu
+from .cases import parametrize, raises, rng
 from .runs import check, floats
 
 node = helper.make_node
@@ -22,8 +22,8 @@ def layer(operator, directions=1, dtype=np.float32):
     }
 
 
-@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
-def test_layers(operator):
+@parametrize("operator", ["LSTM", "GRU", "RNN"])
+def case_layers(operator):
     x = {"x": floats(STEPS, BATCH, FEATURES)}
     one = node(operator, ["x", "w", "r", "b"], ["y", "h"], hidden_size=SIZE)
     check([one], x, layer(operator))
@@ -31,9 +31,9 @@ def test_layers(operator):
     same_as_cpu(one, given, {})
 
 
-@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
-@pytest.mark.parametrize("layout", [0, 1])
-def test_directions_lengths_and_initial_states(operator, layout):
+@parametrize("operator", ["LSTM", "GRU", "RNN"])
+@parametrize("layout", [0, 1])
+def case_directions_lengths_and_initial_states(operator, layout):
     def ordered(array):
         return array.swapaxes(0, 1) if layout else array
 
@@ -46,11 +46,11 @@ def test_directions_lengths_and_initial_states(operator, layout):
     one = node(operator, inputs, outputs, hidden_size=SIZE, direction="bidirectional",
                layout=layout)  # fmt: skip
     session = same_as_cpu(one, feeds, layer(operator, 2))
-    with pytest.raises(sardonyx.SardonyxError, match="out of range"):
+    with raises(SardonyxError, match="out of range"):
         session.run(None, {**feeds, "l": np.array([4, 5], np.int32)})
 
 
-def test_options_of_cells():
+def case_options_of_cells():
     x = {"x": floats(STEPS, BATCH, FEATURES)}
     linear = node("GRU", ["x", "w", "r", "b"], ["y"], hidden_size=SIZE, linear_before_reset=1,
                   clip=0.3)  # fmt: skip
@@ -62,18 +62,18 @@ def test_options_of_cells():
         same_as_cpu(one, x, weights)
 
 
-@pytest.mark.parametrize("names", [
+@parametrize("names", [
     ["Affine", "Elu"], ["HardSigmoid", "LeakyRelu"], ["Relu", "ScaledTanh"],
     ["Softplus", "Softsign"], ["ThresholdedRelu", "Sigmoid"],
 ])  # fmt: skip
-def test_activations_of_two_directions(names):
+def case_activations_of_two_directions(names):
     x = {"x": floats(STEPS, BATCH, FEATURES)}
     one = node("RNN", ["x", "w", "r"], ["y"], hidden_size=SIZE, direction="bidirectional",
                activations=names)  # fmt: skip
     same_as_cpu(one, x, layer("RNN", 2))
 
 
-def test_float64_and_no_steps():
+def case_float64_and_no_steps():
     x = {"x": floats(STEPS, BATCH, FEATURES).astype(np.float64)}
     one = node("LSTM", ["x", "w", "r", "b"], ["y", "h", "c"], hidden_size=SIZE)
     same_as_cpu(one, x, layer("LSTM", dtype=np.float64))
@@ -81,15 +81,16 @@ def test_float64_and_no_steps():
         same_as_cpu(one, {"x": floats(*shape)}, layer("LSTM"))
 
 
-@pytest.mark.parametrize("options", [{}, {"direction": "bidirectional"}])
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_weights_of_bytes(dtype, options, rng):
+@parametrize("options", [{}, {"direction": "bidirectional"}])
+@parametrize("dtype", ["int8", "uint8"])
+def case_weights_of_bytes(dtype, options):
+    numbers = rng()
     directions = 1 + bool(options)
     weights = {}
     for name, depth in (("w", FEATURES), ("r", SIZE)):
         info = np.iinfo(dtype)
-        drawn = rng.integers(info.min, info.max + 1, (directions, depth, 4 * SIZE))
-        scales = rng.uniform(0.5, 1, (directions, 4 * SIZE)) / 128
+        drawn = numbers.integers(info.min, info.max + 1, (directions, depth, 4 * SIZE))
+        scales = numbers.uniform(0.5, 1, (directions, 4 * SIZE)) / 128
         weights |= {name: drawn.astype(dtype), f"{name}s": scales.astype(np.float32)}
         weights[f"{name}z"] = np.full((directions, 4 * SIZE), 3, dtype)
     weights["b"] = floats(directions, 8 * SIZE)

@@ -1,10 +1,10 @@
 """Products and convolutions of integers on the simulated GPU, which are exact."""
 
 import numpy as np
-import pytest
 from onnx import helper
 
 from .both import same_as_cpu
+from .cases import parametrize
 from .runs import check, floats
 
 node = helper.make_node
@@ -16,15 +16,15 @@ def drawn(dtype, *shape, seed=0):
     return numbers.astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
-def test_products_of_wide_integers(dtype):
+@parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def case_products_of_wide_integers(dtype):
     a, b = drawn(dtype, 2, 3, 5), drawn(dtype, 5, 4, seed=1)
     check([node("MatMul", ["a", "b"], ["y"])], {"a": a, "b": b})
 
 
-@pytest.mark.parametrize("shapes", [((3, 5), (5, 4)), ((2, 3, 5), (2, 5, 4)), ((5,), (5, 2))])
-@pytest.mark.parametrize("types", [("uint8", "int8"), ("int8", "uint8")])
-def test_products_of_bytes(types, shapes):
+@parametrize("shapes", [((3, 5), (5, 4)), ((2, 3, 5), (2, 5, 4)), ((5,), (5, 2))])
+@parametrize("types", [("uint8", "int8"), ("int8", "uint8")])
+def case_products_of_bytes(types, shapes):
     a, b = (drawn(t, *s, seed=i) for i, (t, s) in enumerate(zip(types, shapes, strict=True)))
     points = {"p": drawn(types[0], seed=3), "q": drawn(types[1], seed=4)}
     one = node("MatMulInteger", ["a", "b", "p", "q"], ["y"])
@@ -33,8 +33,8 @@ def test_products_of_bytes(types, shapes):
     same_as_cpu(node("MatMulInteger", ["a", "b"], ["y"]), {"a": a}, {"b": b})
 
 
-@pytest.mark.parametrize("is_by_row", [False, True])
-def test_bytes_of_products(is_by_row):
+@parametrize("is_by_row", [False, True])
+def case_bytes_of_products(is_by_row):
     count, columns = ((3,), (4,)) if is_by_row else ((), ())
     weights = {
         "b": drawn("int8", 5, 4, seed=1),
@@ -46,10 +46,10 @@ def test_bytes_of_products(is_by_row):
     same_as_cpu(one, {"a": drawn("uint8", 3, 5)}, weights)
 
 
-@pytest.mark.parametrize("options", [
+@parametrize("options", [
     {}, {"pads": [1, 0, 1, 2]}, {"group": 2, "strides": [2, 1]}, {"group": 4, "pads": [1] * 4},
 ])  # fmt: skip
-def test_convolutions_of_bytes(options):
+def case_convolutions_of_bytes(options):
     x = {"x": drawn("uint8", 2, 4, 5, 6)}
     w = drawn("int8", 4, 4 // options.get("group", 1), 3, 2, seed=1)
     one = node("ConvInteger", ["x", "w", "p"], ["y"], **options)

@@ -1,0 +1,1 @@
+"""Check of an NVIDIA GPU: results of all kernels and of models, then figures; see ``main``."""
