@@ -105,3 +105,10 @@ class OnnxRuntimeBackend(Backend):
     def run_model(cls, model: Any, inputs: Any, device: str | None = None, **kwargs: Any) -> Any:
         """Open and run a model."""
         return cls.prepare(model, device, **kwargs).run(inputs, **kwargs)
+
+
+is_compatible = OnnxRuntimeBackend.is_compatible
+prepare = OnnxRuntimeBackend.prepare
+run = OnnxRuntimeBackend.run_model
+run_model = OnnxRuntimeBackend.run_model
+supports_device = OnnxRuntimeBackend.supports_device

@@ -1,13 +1,14 @@
 """onnx's backend interface: ``prepare``, ``run``, ``supports_device``."""
 
-from ...onnx_backend import OnnxRuntimeBackend
-from .backend import is_compatible, prepare, run, run_model, supports_device
+from __future__ import annotations
 
-__all__ = [
-    "OnnxRuntimeBackend",
-    "is_compatible",
-    "prepare",
-    "run",
-    "run_model",
-    "supports_device",
-]
+import importlib
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs onnx when it is asked for: sessions open without it."""
+    found = importlib.import_module("sardonyx.compat.onnx_backend")
+    if name.startswith("_") or not hasattr(found, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, name)

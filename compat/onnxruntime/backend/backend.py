@@ -1,18 +1,14 @@
 """The backend's class and its methods as functions, where onnxruntime defines them."""
 
-from ...onnx_backend import OnnxRuntimeBackend
+from __future__ import annotations
 
-__all__ = [
-    "OnnxRuntimeBackend",
-    "is_compatible",
-    "prepare",
-    "run",
-    "run_model",
-    "supports_device",
-]
+import importlib
+from typing import Any
 
-is_compatible = OnnxRuntimeBackend.is_compatible
-prepare = OnnxRuntimeBackend.prepare
-run = OnnxRuntimeBackend.run_model
-run_model = OnnxRuntimeBackend.run_model
-supports_device = OnnxRuntimeBackend.supports_device
+
+def __getattr__(name: str) -> Any:
+    """Import what needs onnx when it is asked for: sessions open without it."""
+    found = importlib.import_module("sardonyx.compat.onnx_backend")
+    if name.startswith("_") or not hasattr(found, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, name)

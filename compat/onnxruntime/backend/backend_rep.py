@@ -1,5 +1,14 @@
 """The class of prepared models, where onnxruntime defines it."""
 
-from ...onnx_backend import OnnxRuntimeBackendRep
+from __future__ import annotations
 
-__all__ = ["OnnxRuntimeBackendRep"]
+import importlib
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs onnx when it is asked for: sessions open without it."""
+    found = importlib.import_module("sardonyx.compat.onnx_backend")
+    if name.startswith("_") or not hasattr(found, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, name)
