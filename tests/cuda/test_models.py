@@ -97,11 +97,11 @@ def test_sizes_of_zero():
 def test_what_has_no_kernel_runs_on_the_cpu_between():
     nodes = [
         node("Mul", ["x", "x"], ["a"]),
-        node("Det", ["a"], ["v"]),
+        node("ArrayFeatureExtractor", ["a", "i"], ["v"], domain="ai.onnx.ml"),
         node("Exp", ["v"], ["y"]),
     ]
-    feeds = {"x": floats(2, 3, 3)}
-    session = check(nodes, feeds, elsewhere=["matrices.determinant['f32']"])
+    feeds, columns = {"x": floats(2, 3)}, {"i": np.array([2, 0])}
+    session = check(nodes, feeds, columns, elsewhere=["lookup.take_columns[4]"])
     steps = session.profile(feeds, runs=2, warmup=0).steps
     copies = [(step.op_type, step.name) for step in steps if step.kernel == "copy"]
     assert copies == [("ToDevice", "x"), ("ToHost", "a"), ("ToDevice", "v"), ("ToHost", "y")]

@@ -4,9 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from sardonyx.tools.cuda_cases import runs
 from sardonyx.tools.cuda_cases.runs import check, floats
-
-from . import runs
 
 node = helper.make_node
 FLOATS = ["FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT4E2M1"]

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import sardonyx
 from onnx import helper
+from sardonyx.tools.cuda_cases import runs
 from sardonyx.tools.cuda_cases.both import same_as_cpu
 from sardonyx.tools.cuda_cases.runs import check, floats, model_of, on_gpu
-
-from . import runs
 
 node = helper.make_node
 
