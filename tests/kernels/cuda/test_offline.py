@@ -33,12 +33,10 @@ def test_kernels_keep_what_their_launches_assume(entry):
         for gpu in entry.gpus(target):
             assert entry.shared_bytes <= gpu.block_bytes
             assert (entry.shared_bytes + gpu.RESERVED) * entry.blocks <= gpu.shared_bytes
-    table = (
-        (Path(kernels.__file__).parents[1] / "docs" / "cuda_kernels.md").read_text().splitlines()
-    )
+    table = (Path(kernels.__file__).parents[1] / "docs/cuda_kernels.md").read_text().splitlines()
     if cuda_table.versions() in table:
         lines = {*cuda_table.compiled(entry), *cuda_table.expected(entry)}
-        assert lines <= set(table.splitlines()), "docs/cuda_kernels.md is old"
+        assert lines <= set(table), "docs/cuda_kernels.md is old"
 
 
 def test_wgmma_is_compiled_for_the_target_that_has_it():
