@@ -62,7 +62,7 @@ def compile_once(tmp_path_factory):
         except FileExistsError:
             return
         try:
-            ptx, _ = compiled(find(ref), (8, 0))
+            ptx = compiled(find(ref), (8, 0))[0]
             assert b".extern .func" not in ptx  # what it calls is part of it
         except BaseException:
             mark.unlink()
@@ -83,10 +83,11 @@ def test_a_part_of_the_suite_is_lowered(part, cases, known, compile_once):
         found = lowered(model_of(cases[name]))
         if found.elsewhere != known.get(name, set()):
             wrong.append((name, sorted(found.elsewhere), sorted(known.get(name, set()))))
-        for grid, block in found.launches:
+        for launch in found.launches:
+            grid, block = launch.grid, launch.block
             assert 0 < min(grid) <= max(grid[1:]) < 1 << 16, name
             assert 0 < grid[0] < 1 << 31, name
-            assert 0 < block[0] * block[1] * block[2] <= 256, name
+            assert 0 < block[0] * block[1] * block[2] <= 512, name
         for ref in sorted(found.kernels, key=str):
             compile_once(ref)
     assert not wrong, f"{wrong}; is that right, run tests/conformance/cuda_lowering.py: {LIST.name}"
