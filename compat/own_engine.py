@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -165,17 +166,23 @@ def _with_initializers(model: str | bytes, values: Mapping[str, OrtValue]) -> An
     """Return a model in which initializers have other contents."""
     if not values:
         return model
-    import onnx_ir as ir
+    import onnx
 
     from .. import load
 
-    loaded = load(model)
-    initializers = loaded.graph.initializers
+    # Files of external data are not read: those of given initializers may be missing.
+    folder = None
+    if isinstance(model, str):
+        proto = onnx.load_model(model, load_external_data=False)
+        folder = os.path.dirname(os.path.abspath(model))
+    else:
+        proto = onnx.ModelProto.FromString(model)
+    initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
     for name, value in values.items():
         if name not in initializers:
             raise InvalidArgument(f"the model has no initializer {name!r}")
-        initializers[name].const_value = ir.tensor(value.numpy(), name=name)
-    return loaded
+        initializers[name].CopyFrom(onnx.numpy_helper.from_array(value.numpy(), name))
+    return load(proto, base_dir=folder)
 
 
 def _fitting(value: Any, kind: str) -> Any:

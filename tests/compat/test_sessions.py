@@ -117,6 +117,22 @@ def test_initializers_are_given(ort, monkeypatch):
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], [[5, 3]])
 
 
+def test_initializers_take_the_place_of_a_file_that_is_missing(ort, tmp_path):
+    import onnx
+
+    path, w = tmp_path / "model.onnx", np.array([[0, 1], [1, 0]], np.float32)
+    model = onnx.ModelProto.FromString(WEIGHTED.SerializeToString())
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(-w, "w"))  # of raw bytes
+    onnx.save_model(model, path, save_as_external_data=True, location="w.data", size_threshold=0)
+    (tmp_path / "w.data").unlink()
+    options = ort.SessionOptions()
+    value = ort.OrtValue.ortvalue_from_numpy(w)
+    options.add_external_initializers(["w"], [value])
+    session = ort.InferenceSession(str(path), options)
+    x = np.array([[3, 5]], np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], [[5, 3]])
+
+
 def test_the_optimized_model_is_written(ort, tmp_path, feeds):
     import onnx
 
