@@ -11,6 +11,8 @@ import sardonyx
 from onnx import helper, numpy_helper
 from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cpu.recurrent_terms import TERMS, words_of
+from sardonyx.kernels.cpu.term_rates import TermCosts
+from sardonyx.runtime.ops import recurrent_layer
 from sardonyx.tools.recurrent_bench import Case, network
 
 needs_amx = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
@@ -89,10 +91,17 @@ def test_states_that_are_not_finite_stay_in_their_sequence() -> None:
 
 
 @needs_amx
-@pytest.mark.parametrize(("units", "batch"), [(48, 16), (128, 4)])
-def test_small_layers_stay_with_vectors(units: int, batch: int) -> None:
-    model, _ = model_of("LSTM", units, batch, 1, False, False, 0.7)
-    assert not takes_terms(sardonyx.Session(model))
+@pytest.mark.parametrize(
+    ("product", "batch", "takes"), [(0.1, 16, True), (0.1, 1, False), (1.0, 16, False)]
+)
+def test_costs_decide(
+    monkeypatch: pytest.MonkeyPatch, product: float, batch: int, takes: bool
+) -> None:
+    """A tile takes the same time for few sequences."""
+    costs = TermCosts(product, 1.0, 0.0, 1.0)
+    monkeypatch.setattr(recurrent_layer, "term_costs", lambda terms: costs)
+    model, _ = model_of("LSTM", 128, batch, 1, False, False, 0.7)
+    assert takes_terms(sardonyx.Session(model)) is takes
 
 
 @needs_amx
