@@ -24,6 +24,7 @@ from .errors import (
 from .io_binding import IOBinding
 from .options import RunOptions, SessionOptions
 from .own_engine import OwnEngine
+from .process import LEVELS
 from .providers import Provider
 from .real_engine import RealEngine
 from .real_package import real
@@ -31,8 +32,6 @@ from .records import enter
 from .values import OrtValue, plain
 
 _log = logging.getLogger("sardonyx.compat")
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
-"""Of Python, by onnxruntime's numbers."""
 
 
 class Session:
@@ -342,4 +341,4 @@ def _without_effect(options: SessionOptions) -> tuple[str, ...]:
 
 def _level(options: SessionOptions) -> int:
     number = options.log_severity_level
-    return _LEVELS[number] if 0 <= number < len(_LEVELS) else logging.WARNING
+    return LEVELS[number] if 0 <= number < len(LEVELS) else logging.WARNING

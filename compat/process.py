@@ -13,7 +13,8 @@ from .providers import CUDA, get_available_providers
 __version__ = "1.32.0"
 """Of the interface that is offered."""
 
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+"""Levels of Python's messages by onnxruntime's numbers."""
 
 
 def get_version_string() -> str:
@@ -49,11 +50,11 @@ def set_default_logger_severity(severity: int) -> None:
     RuntimeException
         There is no such level.
     """
-    if severity not in range(len(_LEVELS)):
+    if severity not in range(len(LEVELS)):
         raise RuntimeException(
             f"Invalid logging severity {severity}. 0:Verbose, 1:Info, 2:Warning, 3:Error, 4:Fatal"
         )
-    logging.getLogger("sardonyx.compat").setLevel(_LEVELS[severity])
+    logging.getLogger("sardonyx.compat").setLevel(LEVELS[severity])
 
 
 def set_default_logger_verbosity(verbosity: int) -> None:
