@@ -195,6 +195,8 @@ class SessionIOBinding(IOBinding):
 
 def _array_at(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an array over memory that the caller vouches for."""
+    if dtype.hasobject:
+        raise made(InvalidArgument, f"elements of {dtype.name} are no bytes at an address")
     if any(size < 0 for size in shape):
         raise made(InvalidArgument, f"a size of {list(shape)} is below zero")
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize

@@ -155,7 +155,7 @@ class OrtValue:
         """
         dtype = dtype_of(onnx_element_type)
         array = np.ascontiguousarray(data)
-        if dtype.itemsize != array.dtype.itemsize:
+        if dtype.itemsize != array.dtype.itemsize or dtype.hasobject or array.dtype.hasobject:
             raise RuntimeError(f"elements of {array.dtype.name} are no bits of {dtype.name}")
         return OrtValue(array.view(dtype))
 

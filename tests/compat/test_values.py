@@ -110,5 +110,9 @@ def test_addresses_that_cannot_be(ours, feeds):
     for shape, address in (((2, 3), 0), ((-2, 3), 4096)):
         with pytest.raises(ours.capi.onnxruntime_pybind11_state.InvalidArgument):
             io.bind_input("x", "cpu", 0, np.float32, shape, address)
+    with pytest.raises(ours.capi.onnxruntime_pybind11_state.InvalidArgument, match="address"):
+        io.bind_input("x", "cpu", 0, 8, (1,), feeds["x"].ctypes.data)  # of strings
+    with pytest.raises(RuntimeError, match="bits"):
+        ours.OrtValue.ortvalue_from_numpy_with_onnx_type(np.zeros(2, np.int64), 8)
     with pytest.raises(RuntimeError, match="Failed to find"):
         io.bind_output("w")
